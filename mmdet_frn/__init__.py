@@ -1,0 +1,1 @@
+"""Filter Response Normalization and the Thresholded Linear Unit for MMDetection."""

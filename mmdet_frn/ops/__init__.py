@@ -1,0 +1,6 @@
+"""FRN and TLU as functions; :mod:`mmdet_frn.ops.reference` holds the plain PyTorch of each."""
+
+from .frn import frn, frn_tlu
+from .tlu import tlu
+
+__all__ = ['frn', 'frn_tlu', 'tlu']

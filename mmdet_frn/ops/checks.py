@@ -1,0 +1,79 @@
+"""Argument checks of the ops: each error names the argument, its value and the remedy."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+from torch import Tensor
+
+
+def _check_floating(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f'{name} must be a tensor, but is a {type(value).__name__}')
+    if not value.is_floating_point():
+        raise TypeError(
+            f'{name} must be a floating point tensor, but its dtype is {value.dtype}; '
+            f'convert it, for example with {name}.float()'
+        )
+
+
+def check_input(name: str, x: Tensor) -> None:
+    """Raise unless ``x`` is floating point, (N, C, *) with 0 to 3 non-empty spatial dims."""
+    _check_floating(name, x)
+    if not 2 <= x.dim() <= 5:
+        raise ValueError(
+            f'{name} must be (N, C, *) with zero to three spatial dimensions, '
+            f'but its shape is {tuple(x.shape)}'
+        )
+    if 0 in x.shape[2:]:
+        raise ValueError(
+            f'{name} has an empty spatial extent, shape {tuple(x.shape)}: the mean of its '
+            f'squares is undefined; check the input size against the total stride'
+        )
+
+
+def check_per_channel(name: str, param: Tensor, x: Tensor) -> None:
+    """Raise unless ``param`` is floating point, (C,) for x of (N, C, *), on x's device."""
+    _check_floating(name, param)
+    if param.shape != x.shape[1:2]:
+        raise ValueError(
+            f'{name} must have one element per channel, ({x.shape[1]},) for an input of shape '
+            f'{tuple(x.shape)}, but its shape is {tuple(param.shape)}; set num_features to '
+            f'{x.shape[1]}'
+        )
+    _check_device(name, param, x)
+
+
+def check_eps(eps: float | Tensor, x: Tensor) -> None:
+    """Raise unless ``eps`` is a finite number, or a floating tensor of one element or (C,)."""
+    if isinstance(eps, Tensor):
+        _check_floating('eps', eps)
+        if eps.numel() != 1 and eps.shape != x.shape[1:2]:
+            raise ValueError(
+                f'eps must be a number or a tensor of one element or of ({x.shape[1]},), '
+                f'but its shape is {tuple(eps.shape)}'
+            )
+        _check_device('eps', eps, x)
+    elif not isinstance(eps, Real):
+        raise TypeError(f'eps must be a number or a tensor, but is a {type(eps).__name__}')
+    elif not math.isfinite(eps):
+        raise ValueError(f'eps must be finite, but is {eps}')
+
+
+def check_residual(residual: Tensor, x: Tensor) -> None:
+    """Raise unless ``residual`` has the shape, dtype and device of ``x``."""
+    _check_floating('residual', residual)
+    if residual.shape != x.shape or residual.dtype != x.dtype:
+        raise ValueError(
+            f'residual must have the shape and dtype of x, {tuple(x.shape)} {x.dtype}, '
+            f'but has {tuple(residual.shape)} {residual.dtype}'
+        )
+    _check_device('residual', residual, x)
+
+
+def _check_device(name: str, value: Tensor, x: Tensor) -> None:
+    if value.device != x.device:
+        raise ValueError(
+            f'{name} is on {value.device} and the input on {x.device}; move them to one device'
+        )

@@ -1,0 +1,60 @@
+"""FRN and TLU written out in PyTorch, equation by equation: the reference of the fused kernels.
+
+Source: Singh and Krishnan, "Filter Response Normalization Layer: Eliminating Batch Dependence in
+the Training of Deep Neural Networks", CVPR 2020. Equation and section numbers below are its.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def _per_channel(param: Tensor, x: Tensor) -> Tensor:
+    """Shape a (C,) or one-element ``param`` so that it broadcasts over x of shape (N, C, *)."""
+    return param.reshape(1, -1, *[1] * (x.dim() - 2))
+
+
+def _threshold(y: Tensor, tau: Tensor) -> Tensor:
+    # Eq. (4) gives tau no gradient where y >= tau, while torch.maximum splits a tie in halves.
+    # A NaN on either side goes through, as it does in torch.maximum.
+    return torch.where((y < tau) | tau.isnan(), tau, y)
+
+
+def _normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor) -> Tensor:
+    """Eq. (1)-(2) in the statistics' dtype: x is widened before anything is squared."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    x = x.to(wide)
+    spatial = tuple(range(2, x.dim()))
+    square = x * x
+    # With no spatial extent (N = 1 in section 3.3) the mean is over the one element itself.
+    nu2 = square.mean(spatial, keepdim=True) if spatial else square
+    eps = _per_channel(eps.to(wide), x).abs() if isinstance(eps, Tensor) else abs(eps)
+    x_hat = x * torch.rsqrt(nu2 + eps)
+    return _per_channel(weight.to(wide), x) * x_hat + _per_channel(bias.to(wide), x)
+
+
+def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.frn`: same arguments and result, arguments unchecked."""
+    return _normalize(x, weight, bias, eps).to(x.dtype)
+
+
+def frn_tlu(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    tau: Tensor,
+    eps: float | Tensor = 1e-6,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.frn_tlu`: same arguments and result, unchecked."""
+    y = _normalize(x, weight, bias, eps)
+    if residual is not None:
+        y = y + residual
+    return _threshold(y, _per_channel(tau.to(y.dtype), y)).to(x.dtype)
+
+
+def tlu(y: Tensor, tau: Tensor) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.tlu`: same arguments and result, arguments unchecked."""
+    wide = torch.promote_types(y.dtype, torch.promote_types(tau.dtype, torch.float32))
+    return _threshold(y.to(wide), _per_channel(tau.to(wide), y)).to(y.dtype)

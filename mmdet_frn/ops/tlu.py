@@ -1,0 +1,29 @@
+"""The Thresholded Linear Unit as a function (Singh and Krishnan, CVPR 2020)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from . import reference
+from .checks import check_input, check_per_channel
+
+
+def tlu(y: Tensor, tau: Tensor) -> Tensor:
+    """Thresholded Linear Unit, eq. (3): max(y, tau), channel by channel.
+
+    At a tie the gradient goes to y and none to tau (eq. 4).
+
+    Args:
+        y: Input (N, C, *) with zero to three spatial dimensions; floating point.
+        tau: Threshold (C,).
+
+    Returns:
+        Tensor of y's shape and dtype.
+
+    Raises:
+        TypeError: y or tau is not a floating point tensor.
+        ValueError: tau is not (C,), the spatial extent is empty or devices differ.
+    """
+    check_input('y', y)
+    check_per_channel('tau', tau, y)
+    return reference.tlu(y, tau)
