@@ -1,0 +1,120 @@
+"""Filter Response Normalization as a layer (Singh and Krishnan, CVPR 2020)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from mmcv.cnn import build_norm_layer
+from torch import Tensor, nn
+
+from mmdet_frn.ops import frn, frn_tlu
+from mmdet_frn.registry import NORM_LAYERS
+
+DEFAULT_EPS = 1e-6
+
+
+def _eps_of_builder() -> float | None:
+    """The very float object that ``build_norm_layer`` passes when a config names no eps.
+
+    That builder fills in ``eps=1e-5`` before it calls the layer, and nothing but the identity of
+    this constant tells its value from an equal one that the user wrote. None where interpreters
+    share equal constants between modules (free-threaded builds), since there it tells nothing.
+    """
+    constants = getattr(getattr(build_norm_layer, '__code__', None), 'co_consts', ())
+    ours = 1e-5
+    injected = next((c for c in constants if c == ours), None)
+    return None if injected is ours else injected
+
+
+_EPS_OF_BUILDER = _eps_of_builder()
+
+
+@NORM_LAYERS.register_module()
+class FRN(nn.Module):
+    """Filter Response Normalization, eq. (1)-(2): weight * x / sqrt(mean(x^2) + eps) + bias.
+
+    Input and output are (N, C, *) with zero to three spatial dimensions, in one dtype; statistics
+    are taken per sample and channel, in fp32 for half inputs. Nothing depends on the batch or on
+    the training mode.
+
+    ``build_norm_layer(dict(type='FRN'), C)`` gives the paper's eps although the builder slips in
+    1e-5: the layer recognises the builder's constant by identity, the only trace it leaves. An eps
+    that the config names is kept, 1e-5 included. The configs of this project name it all the same.
+
+    Args:
+        num_features: Channels C.
+        eps: Constant part of epsilon. Default 1e-6 (section 3.3).
+        learnable_eps: Add a learned part ``eps_l`` to ``eps``, one number per layer (section 3.3;
+            advised where maps are 1x1). Default False.
+        eps_init: Initial value of the learned part. Default 1e-4.
+        eps_form: 'abs' for eps + |eps_l|, the paper's choice, or 'exp' for eps + exp(eps_l).
+
+    Raises:
+        ValueError: num_features, eps, eps_init or eps_form is out of range.
+    """
+
+    _abbr_ = 'frn'
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = DEFAULT_EPS,
+        learnable_eps: bool = False,
+        eps_init: float = 1e-4,
+        eps_form: str = 'abs',
+    ) -> None:
+        super().__init__()
+        if num_features < 1:
+            raise ValueError(f'num_features must be at least 1, but is {num_features}')
+        if not 0 <= eps < math.inf:
+            raise ValueError(f'eps must be a finite number of at least 0, but is {eps}')
+        if not 0 < eps_init < math.inf:
+            raise ValueError(f'eps_init must be a finite number above 0, but is {eps_init}')
+        if eps_form not in ('abs', 'exp'):
+            raise ValueError(f"eps_form must be 'abs' or 'exp', but is {eps_form!r}")
+        self.num_features = num_features
+        self.eps = DEFAULT_EPS if eps is _EPS_OF_BUILDER else eps
+        self.learnable_eps = learnable_eps
+        self.eps_init = eps_init
+        self.eps_form = eps_form
+        self.weight = nn.Parameter(torch.empty(num_features))
+        self.bias = nn.Parameter(torch.empty(num_features))
+        self.eps_l = nn.Parameter(torch.empty(1)) if learnable_eps else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set weight to ones, bias to zeros and the learned part of epsilon to ``eps_init``."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        if self.eps_l is not None:
+            init = math.log(self.eps_init) if self.eps_form == 'exp' else self.eps_init
+            nn.init.constant_(self.eps_l, init)
+
+    def total_eps(self) -> float | Tensor:
+        """Return ``eps``, plus the learned part in at least fp32 where there is one."""
+        if self.eps_l is None:
+            return self.eps
+        eps_l = self.eps_l.to(torch.promote_types(self.eps_l.dtype, torch.float32))
+        return self.eps + (eps_l.exp() if self.eps_form == 'exp' else eps_l.abs())
+
+    def forward(
+        self, x: Tensor, tau: Tensor | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        """Normalise x; with a TLU's ``tau``, return max(frn(x) [+ residual], tau) in one op.
+
+        Args:
+            x: (N, C, *), floating point.
+            tau: Threshold (C,) of the TLU that follows. Default None: no threshold.
+            residual: Added before the threshold, like x; only together with tau. Default None.
+        """
+        if tau is None:
+            if residual is not None:
+                raise ValueError('residual needs tau: FRN adds it only before a threshold')
+            return frn(x, self.weight, self.bias, self.total_eps())
+        return frn_tlu(x, self.weight, self.bias, tau, self.total_eps(), residual)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``print``."""
+        learned = f', learnable_eps=True, eps_form={self.eps_form!r}' if self.learnable_eps else ''
+        return f'{self.num_features}, eps={self.eps:g}{learned}'

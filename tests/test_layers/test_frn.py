@@ -1,0 +1,155 @@
+"""The FRN layer: its parameters, MMCV's builder, and its numbers against equations in fp64."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import constant_init
+from torch import nn
+
+from mmdet_frn.layers import FRN
+
+
+def frn_fp64(x, weight, bias, eps):
+    """Equations (1) and (2) element by element in numpy's float64."""
+    weight, bias = weight.detach(), bias.detach()
+    x = x.detach().double().numpy()
+    out = np.empty_like(x)
+    for n, c in np.ndindex(x.shape[:2]):
+        row = x[n, c]
+        nu2 = np.sum(row * row) / row.size
+        out[n, c] = float(weight[c]) * row / np.sqrt(nu2 + abs(eps)) + float(bias[c])
+    return torch.from_numpy(out)
+
+
+@pytest.mark.parametrize('shape', [(3, 4), (2, 4, 9), (2, 4, 7, 5), (2, 4, 3, 2, 5), (2, 4, 1, 1)])
+def test_layer_computes_equations_1_and_2(shape):
+    torch.manual_seed(0)
+    layer = FRN(4)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = 3 * torch.randn(shape)
+    expected = frn_fp64(x, layer.weight, layer.bias, 1e-6)
+    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_start_as_in_the_paper():
+    layer = FRN(5)
+    assert dict(layer.named_parameters()).keys() == {'weight', 'bias'}
+    assert torch.equal(layer.weight, torch.ones(5))
+    assert torch.equal(layer.bias, torch.zeros(5))
+    assert layer.eps == 1e-6
+
+
+def test_builder_gives_the_papers_eps_when_none_is_named():
+    name, layer = build_norm_layer({'type': 'FRN'}, 8, postfix=3)
+    assert name == 'frn3'
+    assert (type(layer), layer.num_features, layer.eps) == (FRN, 8, 1e-6)
+
+
+@pytest.mark.parametrize('eps', [1e-5, 1e-6, 1e-12, 1e-3])
+def test_builder_keeps_an_eps_that_is_named(eps):
+    assert build_norm_layer({'type': 'FRN', 'eps': eps}, 8)[1].eps == eps
+
+
+def test_builder_keeps_a_named_1e_5_from_a_config_file(tmp_path):
+    from mmengine.config import Config
+
+    (tmp_path / 'a.py').write_text("norm_cfg = dict(type='FRN', eps=1e-5)\n")
+    cfg = copy.deepcopy(Config.fromfile(tmp_path / 'a.py').norm_cfg)
+    assert build_norm_layer(cfg, 8)[1].eps == 1e-5
+
+
+def test_builder_passes_the_other_arguments():
+    layer = build_norm_layer({'type': 'FRN', 'learnable_eps': True, 'requires_grad': False}, 8)[1]
+    assert layer.learnable_eps
+    assert not any(p.requires_grad for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    ('eps_form', 'value', 'grad'), [('abs', 1e-4, 1.0), ('exp', np.log(1e-4), 1e-4)]
+)
+def test_learned_eps_starts_at_1e_4_and_has_its_forms_gradient(eps_form, value, grad):
+    layer = FRN(3, learnable_eps=True, eps_form=eps_form)
+    assert layer.eps_l.item() == pytest.approx(value)
+    total = layer.total_eps()
+    assert total.item() == pytest.approx(1e-6 + 1e-4, rel=1e-5)
+    total.sum().backward()
+    assert layer.eps_l.grad.item() == pytest.approx(grad, rel=1e-5)
+
+
+@pytest.mark.parametrize('eps_form', ['abs', 'exp'])
+def test_learned_eps_is_used_trained_saved_and_moved(eps_form, tmp_path):
+    torch.manual_seed(0)
+    layer = FRN(3, learnable_eps=True, eps_form=eps_form)
+    x = torch.randn(4, 3) * 0.01
+    expected = frn_fp64(x, layer.weight, layer.bias, 1e-6 + 1e-4)
+    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-5, atol=1e-6)
+
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1e-5)
+    layer(x).abs().sum().backward()
+    before = layer.eps_l.detach().clone()
+    optimizer.step()
+    assert not torch.equal(layer.eps_l, before)
+
+    torch.save(layer.state_dict(), tmp_path / 'frn.pth')
+    other = FRN(3, learnable_eps=True, eps_form=eps_form)
+    other.load_state_dict(torch.load(tmp_path / 'frn.pth'))
+    assert torch.equal(other.eps_l, layer.eps_l)
+    assert other.to('meta').eps_l.device.type == 'meta'
+    assert layer.half().total_eps().item() == pytest.approx(layer.total_eps().item())
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_layer_has_no_parameter_lost_to_half_precision(dtype):
+    layer = FRN(2, learnable_eps=True, eps_init=1e-3).to(dtype)
+    x = torch.randn(2, 2, 6, 6).to(dtype)
+    out = layer(x)
+    assert out.dtype == dtype
+    expected = frn_fp64(x.float(), layer.weight, layer.bias, 1e-6 + layer.eps_l.item())
+    tolerance = {torch.float16: 1e-3, torch.bfloat16: 8e-3}[dtype]
+    torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize('value', [6e4, 1e-5])
+def test_half_extremes_come_out_as_the_fp64_formula_says(value):
+    x = (torch.rand(2, 3, 8, 8) * 0.5 + 0.5).mul(value).half()
+    layer = FRN(3, eps=1e-12)
+    expected = frn_fp64(x.float(), layer.weight, layer.bias, 1e-12)
+    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_mmengine_initialisers_reach_the_layer():
+    layer = FRN(4)
+    constant_init(layer, 0, bias=2)
+    assert torch.equal(layer.weight, torch.zeros(4))
+    assert torch.equal(layer.bias, torch.full((4,), 2.0))
+
+
+def test_training_mode_changes_nothing():
+    layer = FRN(3)
+    x = torch.randn(2, 3, 5, 5)
+    assert torch.equal(layer.train()(x), layer.eval()(x))
+
+
+def test_residual_without_tau_is_refused():
+    x = torch.randn(2, 3, 5, 5)
+    with pytest.raises(ValueError, match='residual needs tau'):
+        FRN(3)(x, residual=x)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'num_features': 0}, 'num_features must be at least 1, but is 0'),
+        ({'num_features': 3, 'eps': -1.0}, 'eps must be a finite number of at least 0'),
+        ({'num_features': 3, 'eps': float('nan')}, 'eps must be a finite number'),
+        ({'num_features': 3, 'eps_init': 0.0}, 'eps_init must be a finite number above 0'),
+        ({'num_features': 3, 'eps_form': 'square'}, "eps_form must be 'abs' or 'exp'"),
+    ],
+)
+def test_wrong_arguments_are_named(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        FRN(**kwargs)

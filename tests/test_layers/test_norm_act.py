@@ -1,0 +1,39 @@
+"""Norm and activation as one step, for any pair."""
+
+import pytest
+import torch
+from mmcv.cnn import build_norm_layer
+from torch import nn
+
+from mmdet_frn.layers import build_activation, norm_act
+
+NORMS = {'BN': {'type': 'BN'}, 'GN': {'type': 'GN', 'num_groups': 2}, 'FRN': {'type': 'FRN'}}
+
+
+@pytest.mark.parametrize('with_residual', [False, True])
+@pytest.mark.parametrize('act', ['ReLU', 'TLU', 'SiLU'])
+@pytest.mark.parametrize('norm', NORMS)
+def test_any_pair_is_the_layers_in_turn(norm, act, with_residual):
+    torch.manual_seed(0)
+    norm = build_norm_layer(NORMS[norm], 4)[1]
+    act = build_activation({'type': act}, 4)
+    for p in [*norm.parameters(), *act.parameters()]:
+        nn.init.normal_(p)
+    x = torch.randn(2, 4, 5, 5)
+    residual = torch.randn(2, 4, 5, 5) if with_residual else None
+    normed = norm(x.clone())
+    expected = act(normed + residual if with_residual else normed)
+    torch.testing.assert_close(norm_act(x.clone(), norm, act, residual), expected)
+
+
+def test_activations_are_in_place_where_their_class_can_be():
+    assert build_activation({'type': 'ReLU'}, 4).inplace
+    assert not build_activation({'type': 'ReLU', 'inplace': False}, 4).inplace
+    assert isinstance(build_activation({'type': 'Sigmoid'}, 4), nn.Sigmoid)
+    assert build_activation({'type': 'TLU'}, 4).num_features == 4
+
+
+def test_residual_of_another_shape_is_refused():
+    norm, act = build_norm_layer({'type': 'FRN'}, 4)[1], build_activation({'type': 'TLU'}, 4)
+    with pytest.raises(ValueError, match='residual must have the shape and dtype of x'):
+        norm_act(torch.randn(2, 4, 5, 5), norm, act, torch.randn(2, 4, 1, 1))
