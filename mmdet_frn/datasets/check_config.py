@@ -1,0 +1,154 @@
+"""Checks of the datasets that a config names, before training starts; each error is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+
+from .check import check_coco
+from .coco_file import DatasetError
+
+
+def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> None:
+    """Check the COCO-format datasets of a config, their classes and its box heads.
+
+    For each split whose dataloader is set: every CocoDataset in ``{split}_dataloader.dataset``,
+    through wrappers such as RepeatDataset and ConcatDataset, goes through
+    :func:`~mmdet_frn.datasets.check_coco` with the paths and the classes that MMDetection would
+    use; the ``num_classes`` of each ``bbox_head`` in ``model`` must be the number of classes, all
+    splits must have the same classes, and the annotation file of each CocoMetric in
+    ``{split}_evaluator`` must be usable. Datasets of other types, and those on a backend other
+    than local files, are passed over.
+
+    Args:
+        cfg: A detector's config.
+        splits: The splits to check. Default all three.
+
+    Raises:
+        DatasetError: a dataset is unusable, or the classes do not fit.
+    """
+    checked = set()
+
+    def check_once(where: str, *arguments: Any) -> None:
+        if arguments not in checked:
+            try:
+                check_coco(*arguments)
+            except DatasetError as error:
+                raise DatasetError(f'{where}: {error}') from None
+            checked.add(arguments)
+
+    first_classes = None
+    for split in splits:
+        metrics = list(_coco_metrics(cfg.get(f'{split}_evaluator')))
+        # Nothing is measured on COCO's test sets: their files have no annotations.
+        formats_only = bool(metrics) and all(metric.get('format_only') for metric in metrics)
+        classes = None
+        for dataset in _coco_datasets((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
+            classes = dataset.metainfo['classes']
+            if 'img' not in dataset.data_prefix:
+                raise DatasetError(
+                    f'{split}_dataloader: data_prefix is {dataset.data_prefix}; name the image '
+                    f"folder under 'img'"
+                )
+            check_once(
+                f'{split}_dataloader',
+                dataset.ann_file,
+                dataset.data_prefix['img'],
+                classes if isinstance(classes, str) else tuple(classes),
+                'predict' if formats_only else 'train',
+            )
+            first_classes = first_classes or (split, tuple(classes))
+            _check_same_classes(first_classes, (split, tuple(classes)))
+            _check_num_classes(cfg.get('model'), split, tuple(classes))
+        for metric in metrics:
+            purpose = 'predict' if metric.get('format_only') else 'eval'
+            check_once(
+                f'{split}_evaluator', metric['ann_file'], None, classes and tuple(classes), purpose
+            )
+
+
+def _coco_datasets(node: Any) -> Iterator[BaseDataset]:
+    """Yield the local CocoDatasets in a dataset's config, built without reading their files."""
+    # Not at the top: it takes seconds, and check_coco does without.
+    from mmdet.datasets import CocoDataset
+    from mmdet.registry import DATASETS
+
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _coco_datasets(item)
+    elif isinstance(node, Mapping):
+        for key in ('dataset', 'datasets'):
+            yield from _coco_datasets(node.get(key))
+        cls = node.get('type')
+        if isinstance(cls, str):
+            cls = DATASETS.get(cls)
+        # A subclass that reads its own kind of file is not ours to check.
+        if (
+            isinstance(cls, type)
+            and issubclass(cls, CocoDataset)
+            and cls.load_data_list is CocoDataset.load_data_list
+            and cls.COCOAPI is CocoDataset.COCOAPI
+            and _is_local(node)
+        ):
+            yield DATASETS.build({**node, 'lazy_init': True, 'pipeline': []})
+
+
+def _coco_metrics(node: Any) -> Iterator[Mapping]:
+    """Yield the CocoMetrics of an evaluator's config that name a local annotation file."""
+    for metric in node if isinstance(node, (list, tuple)) else [node]:
+        if not isinstance(metric, Mapping):
+            continue
+        name = getattr(metric.get('type'), '__name__', metric.get('type'))
+        if (
+            str(name).rsplit('.', 1)[-1] == 'CocoMetric'
+            and metric.get('ann_file')
+            and _is_local(metric)
+        ):
+            yield metric
+
+
+def _is_local(node: Mapping) -> bool:
+    """Whether a dataset's or a metric's files are on a local disk."""
+    backend = (node.get('backend_args') or {}).get('backend', 'local')
+    paths = (node.get('data_root'), node.get('ann_file'))
+    return backend == 'local' and not any('://' in str(path) for path in paths)
+
+
+def _check_same_classes(
+    first: tuple[str, tuple[str, ...]], other: tuple[str, tuple[str, ...]]
+) -> None:
+    (first_split, first_classes), (split, classes) = first, other
+    if classes != first_classes:
+        raise DatasetError(
+            f'{split}_dataloader has {len(classes)} classes {_brief(classes)} but '
+            f'{first_split}_dataloader has {len(first_classes)} classes {_brief(first_classes)}; '
+            f'give both the same metainfo=dict(classes=...)'
+        )
+
+
+def _check_num_classes(model: Any, split: str, classes: tuple[str, ...]) -> None:
+    for path, num_classes in _box_heads(model, 'model'):
+        if num_classes != len(classes):
+            raise DatasetError(
+                f'{path}.num_classes is {num_classes} but {split}_dataloader has {len(classes)} '
+                f'classes {_brief(classes)}; set {path}.num_classes={len(classes)}'
+            )
+
+
+def _box_heads(node: Any, path: str, key: str = '') -> Iterator[tuple[str, int]]:
+    """Yield the path and ``num_classes`` of each ``bbox_head`` under a model's config."""
+    if isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            yield from _box_heads(item, f'{path}[{index}]', key)
+    elif isinstance(node, Mapping):
+        if key == 'bbox_head' and 'num_classes' in node:
+            yield path, node['num_classes']
+        for name, item in node.items():
+            yield from _box_heads(item, f'{path}.{name}', name)
+
+
+def _brief(classes: tuple[str, ...]) -> str:
+    return '(' + ', '.join(classes[:3]) + (', ...)' if len(classes) > 3 else ')')

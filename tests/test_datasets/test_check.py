@@ -1,0 +1,282 @@
+import json
+import os
+
+import pytest
+
+from mmdet_frn.datasets import CocoSummary, DatasetError, check_coco
+
+
+@pytest.fixture
+def data():
+    """Two images with a box each, one of them of zero area, and one image without."""
+    return dict(
+        images=[
+            dict(id=i, file_name=f'{name}.jpg', width=40, height=30)
+            for i, name in enumerate('abc', start=7)
+        ],
+        annotations=[
+            dict(id=1, image_id=7, category_id=3, bbox=[1, 2, 3.5, 4], area=14, iscrowd=0),
+            dict(id=2, image_id=8, category_id=9, bbox=[1, 2, 0, 4], area=0, iscrowd=0),
+        ],
+        categories=[dict(id=3, name='cat'), dict(id=9, name='dog')],
+    )
+
+
+@pytest.fixture
+def ann_file(tmp_path, data):
+    for image in data['images']:
+        (tmp_path / image['file_name']).touch()
+    return tmp_path / 'ann.json'
+
+
+def check(data, ann_file, *args, **kwargs):
+    ann_file.write_text(json.dumps(data))
+    return check_coco(ann_file, ann_file.parent, *args, **kwargs)
+
+
+def refused(call, *args, **kwargs):
+    """Return the error's message, which must be one line."""
+    with pytest.raises(DatasetError) as error:
+        call(*args, **kwargs)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+def test_summary(data, ann_file):
+    assert check(data, ann_file) == CocoSummary(
+        images=3, boxes=2, images_without_boxes=1, zero_area_boxes=1, classes=('cat', 'dog')
+    )
+
+
+def test_a_subset_of_the_classes_is_legal(data, ann_file):
+    assert check(data, ann_file, ['dog']) == CocoSummary(
+        images=3, boxes=1, images_without_boxes=2, zero_area_boxes=1, classes=('dog',)
+    )
+
+
+def test_images_without_objects_are_legal(data, ann_file):
+    data['annotations'] = []
+    assert check(data, ann_file).images_without_boxes == 3
+
+
+def test_missing_annotation_file(tmp_path):
+    missing = tmp_path / 'none.json'
+    assert refused(check_coco, missing, tmp_path) == (
+        f'annotation file {missing} does not exist; check data_root and ann_file'
+    )
+
+
+def test_annotation_file_that_is_a_folder(tmp_path):
+    assert refused(check_coco, tmp_path, tmp_path) == (
+        f'annotation file {tmp_path} cannot be read: Is a directory; check ann_file'
+    )
+
+
+@pytest.mark.parametrize(
+    ('content', 'problem'),
+    [
+        (b'', 'is not valid JSON: Expecting value at line 1, column 1; it may be cut short'),
+        (b'{"images": [\n {"id": 1,', 'at line 2, column 11; it may be cut short'),
+        (b'\xff\xd8\xff\xe0', 'is not UTF-8 text: invalid start byte at byte 0'),
+        (b'[{"bbox": [1, 2, 3, 4]}]', 'holds a list, not an object with images, annotations'),
+    ],
+)
+def test_malformed_file(ann_file, content, problem):
+    ann_file.write_bytes(content)
+    message = refused(check_coco, ann_file, ann_file.parent)
+    assert message.startswith(f'annotation file {ann_file} {problem}'.split(' at ')[0])
+    assert problem in message
+
+
+@pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
+def test_missing_key_and_key_that_is_no_list(data, ann_file, key):
+    others = sorted({'images', 'annotations', 'categories'} - {key})
+    assert refused(check, {**data, key: {}}, ann_file) == (
+        f"'{key}' of annotation file {ann_file} must be a list, but is a dict; export the file "
+        f'again'
+    )
+    del data[key]
+    assert refused(check, data, ann_file) == (
+        f"annotation file {ann_file} has no '{key}', only {others}; check that it is COCO ground "
+        f'truth'
+    )
+
+
+def test_no_images(data, ann_file):
+    data.update(images=[], annotations=[])
+    assert refused(check, data, ann_file) == (
+        f'annotation file {ann_file} lists no images; export it again'
+    )
+
+
+@pytest.mark.parametrize(
+    ('key', 'field', 'value', 'kind'),
+    [
+        ('images', 'id', '7', 'an integer'),
+        ('images', 'id', True, 'an integer'),
+        ('images', 'file_name', '', 'a non-empty string'),
+        ('images', 'file_name', 7, 'a non-empty string'),
+        ('images', 'width', None, 'a finite number'),
+        ('images', 'height', '30', 'a finite number'),
+        ('categories', 'id', 3.0, 'an integer'),
+        ('categories', 'name', None, 'a non-empty string'),
+        ('annotations', 'id', None, 'an integer'),
+        ('annotations', 'image_id', 'a', 'an integer'),
+        ('annotations', 'category_id', [3], 'an integer'),
+        ('annotations', 'area', float('nan'), 'a finite number'),
+        ('annotations', 'bbox', [1, 2, 3], 'four finite numbers [x, y, width, height]'),
+        ('annotations', 'bbox', [1, 2, 3, None], 'four finite numbers [x, y, width, height]'),
+        ('annotations', 'bbox', [1, 2, 3, '4'], 'four finite numbers [x, y, width, height]'),
+        ('annotations', 'bbox', [1, float('inf'), 3, 4], 'four finite numbers [x, y, width'),
+        ('annotations', 'bbox', 'left\nright', 'four finite numbers [x, y, width, height]'),
+    ],
+)
+def test_field_of_another_type(data, ann_file, key, field, value, kind):
+    data[key][1][field] = value
+    assert refused(check, data, ann_file).startswith(
+        f'{key}[1] of annotation file {ann_file} has {field} {value!r}, which must be {kind}'
+    )
+    del data[key][1][field]
+    assert refused(check, data, ann_file).startswith(
+        f"{key}[1] of annotation file {ann_file} has no '{field}', which must be {kind}"
+    )
+
+
+def test_entry_that_is_no_object(data, ann_file):
+    data['images'][2] = 'c.jpg'
+    assert refused(check, data, ann_file) == (
+        f"images[2] of annotation file {ann_file} must be an object, but is 'c.jpg'; correct or "
+        f'remove it'
+    )
+
+
+@pytest.mark.parametrize(('field', 'key'), [('image_id', 'images'), ('category_id', 'categories')])
+def test_unknown_id(data, ann_file, field, key):
+    data['annotations'][1][field] = 999
+    assert refused(check, data, ann_file) == (
+        f'annotation 2 of annotation file {ann_file} has {field} 999, which is not among its '
+        f'{key}; add it there or remove the annotation'
+    )
+
+
+@pytest.mark.parametrize(
+    ('key', 'field'),
+    [('images', 'id'), ('annotations', 'id'), ('categories', 'id'), ('categories', 'name')],
+)
+def test_duplicates(data, ann_file, key, field):
+    value = data[key][1][field] = data[key][0][field]
+    assert refused(check, data, ann_file) == (
+        f'{key} of annotation file {ann_file} has {field} {value!r} more than once; give each '
+        f'its own'
+    )
+
+
+def test_missing_images(data, ann_file):
+    (ann_file.parent / 'a.jpg').unlink()
+    (ann_file.parent / 'b.jpg').unlink()
+    folder = ann_file.parent
+    assert refused(check, data, ann_file) == (
+        f'2 of 3 images listed in {ann_file} are missing from {folder}, e.g. a.jpg; check '
+        f'data_prefix or fetch the images'
+    )
+
+
+def test_image_that_is_a_folder_or_a_broken_link(data, ann_file):
+    for name in 'ab':
+        (ann_file.parent / f'{name}.jpg').unlink()
+    (ann_file.parent / 'a.jpg').mkdir()
+    (ann_file.parent / 'b.jpg').symlink_to('gone.jpg')
+    assert refused(check, data, ann_file).startswith('2 of 3 images')
+
+
+def test_missing_image_folder(data, ann_file):
+    check(data, ann_file)
+    folder = ann_file.parent / 'none'
+    assert refused(check_coco, ann_file, folder) == (
+        f'image folder {folder} of annotation file {ann_file} does not exist; check data_root '
+        f'and data_prefix'
+    )
+
+
+def test_images_in_subfolders_and_by_absolute_path(data, ann_file):
+    folder = ann_file.parent / 'sub' / 'sub'
+    folder.mkdir(parents=True)
+    (folder / 'a.jpg').touch()
+    data['images'][0]['file_name'] = 'sub/sub/a.jpg'
+    data['images'][1]['file_name'] = str(ann_file.parent / 'b.jpg')
+    assert check(data, ann_file).images == 3
+    data['images'][0]['file_name'] = 'nowhere/a.jpg'
+    assert 'e.g. nowhere/a.jpg' in refused(check, data, ann_file)
+
+
+def test_working_folder_and_no_folder(data, ann_file, monkeypatch):
+    check(data, ann_file)
+    monkeypatch.chdir(ann_file.parent)
+    assert check_coco('ann.json', '').images == 3
+    (ann_file.parent / 'a.jpg').unlink()
+    assert 'are missing from ., e.g. a.jpg' in refused(check_coco, 'ann.json', '')
+    assert check_coco('ann.json', None).images == 3
+
+
+def test_folders_are_listed_once(data, ann_file, monkeypatch):
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, 'scandir', lambda path: listed.append(path) or scandir(path))
+    check(data, ann_file)
+    assert listed == [ann_file.parent]
+
+
+def test_class_absent_from_the_annotations(data, ann_file):
+    assert refused(check, data, ann_file, ('cat', 'horse', 'cow')) == (
+        f"2 of 3 classes are not among the categories of annotation file {ann_file}: 'horse', "
+        f"'cow'; its categories that no class names: 'dog'; set metainfo=dict(classes=...) to the "
+        f'names in the file'
+    )
+    many = [f'class{i}' for i in range(9)]
+    assert "'class4' and 4 more; its" in refused(check, data, ann_file, many)
+    assert 'no class names: none; set' in refused(check, data, ann_file, ('cat', 'dog', 'cow'))
+
+
+def test_classes_in_another_order(data, ann_file):
+    assert refused(check, data, ann_file, ('dog', 'cat')) == (
+        f"class 0 is 'dog' but label 0 of annotation file {ann_file} is 'cat': MMDetection "
+        f'numbers the labels in the order of the file; write the classes in that order'
+    )
+
+
+def test_classes_as_a_string_or_repeated(data, ann_file):
+    assert refused(check, data, ann_file, 'cat') == (
+        "classes is the string 'cat', but must be a tuple of names; write classes=('cat',)"
+    )
+    assert refused(check, data, ann_file, ('cat', 'cat')) == (
+        "classes has 'cat' more than once; name each once"
+    )
+
+
+def test_evaluation_needs_iscrowd(data, ann_file):
+    del data['annotations'][1]['iscrowd']
+    assert check(data, ann_file).boxes == 2
+    assert refused(check, data, ann_file, purpose='eval').startswith(
+        f"annotations[1] of annotation file {ann_file} has no 'iscrowd', which must be 0 or 1"
+    )
+
+
+def test_prediction_needs_no_annotations(data, ann_file):
+    del data['annotations']
+    assert check(data, ann_file, purpose='predict').images_without_boxes == 3
+
+
+@pytest.mark.parametrize(
+    ('ann', 'images', 'expected'),
+    [
+        ('bccd/annotations/train.json', 'bccd/train', (292, 3941, 0)),
+        ('bccd/annotations/test.json', 'bccd/test', (72, 945, 0)),
+        ('coco128/annotations/instances_train2017.json', 'coco128/train2017', (128, 929, 2)),
+        ('coco128/annotations/instances_val2017.json', 'coco128/val2017', (128, 898, None)),
+    ],
+)
+def test_real_sets(shared_data, ann, images, expected):
+    summary = check_coco(shared_data / ann, shared_data / images, purpose='eval')
+    assert (summary.images, summary.boxes) == expected[:2]
+    assert expected[2] in (None, summary.images_without_boxes)
+    assert len(summary.classes) == (3 if 'bccd' in ann else 80)
