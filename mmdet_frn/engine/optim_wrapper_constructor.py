@@ -1,0 +1,44 @@
+"""Weight decay of norms that includes FRN and TLU."""
+
+from __future__ import annotations
+
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+from mmdet_frn.layers import FRN, TLU
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class NormDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """MMEngine's default constructor with ``norm_decay_mult`` reaching FRN and TLU too.
+
+    MMEngine knows norms by class, FRN is none of them. With
+    ``optim_wrapper=dict(constructor='NormDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(norm_decay_mult=0.))`` gamma, beta, tau and a learned epsilon are treated as
+    the parameters of BN and GN are: ``bias_lr_mult`` and ``bias_decay_mult`` leave them alone,
+    ``custom_keys`` come first.
+    """
+
+    def add_params(
+        self,
+        params: list[dict],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: float | None = None,
+    ) -> None:
+        """Add the parameter groups of ``module`` and below to ``params``."""
+        given = self.paramwise_cfg
+        if isinstance(module, (FRN, TLU)):
+            # All their parameters are 1-D, so that the rule for flat ones reaches every one.
+            mult = given.get('norm_decay_mult', given.get('flat_decay_mult'))
+            self.paramwise_cfg = {
+                **given,
+                'bias_lr_mult': None,
+                'bias_decay_mult': None,
+                'flat_decay_mult': mult,
+            }
+        try:
+            super().add_params(params, module, prefix, is_dcn_module)
+        finally:
+            self.paramwise_cfg = given

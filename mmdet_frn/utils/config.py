@@ -1,0 +1,38 @@
+"""Loading configs with errors a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
+
+from .errors import UsageError
+
+
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Load a config file and merge ``--cfg-options`` into it.
+
+    Args:
+        path: The config file.
+        options: Keys such as ``model.backbone.depth`` and their values. Default None.
+
+    Raises:
+        UsageError: the file or one of its bases does not exist, or it does not parse.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = [str(p) for p in Path('configs').glob('*/*.py')]
+        close = difflib.get_close_matches(str(path), known, n=1)
+        hint = f'; did you mean {close[0]}' if close else '; see configs/ for those of this project'
+        raise UsageError(f'config {path} does not exist{hint}')
+    try:
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(options or {})
+    except (OSError, SyntaxError, KeyError, TypeError, AttributeError, ConfigParsingError) as error:
+        reason = str(error).strip().replace('\n', ' ')
+        raise UsageError(
+            f'config {path} cannot be loaded: {type(error).__name__}: {reason}'
+        ) from error
+    return cfg

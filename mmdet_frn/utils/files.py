@@ -1,0 +1,13 @@
+"""Writing files so that a reader, or the next run, never meets half of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` by renaming a finished sibling, replacing what was there."""
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+    part.write_text(text, encoding='utf-8')
+    part.replace(path)
