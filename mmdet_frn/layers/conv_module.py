@@ -27,7 +27,7 @@ def _wrap_init() -> None:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def __init__(self, *args, **kwargs) -> None:
+    def init(self: ConvModule, *args, **kwargs) -> None:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
@@ -38,14 +38,14 @@ def _wrap_init() -> None:
             given['act_cfg'] = complete_act_cfg(given['act_cfg'], channels)
         original(*bound.args, **bound.kwargs)
 
-    ConvModule.__init__ = __init__
+    ConvModule.__init__ = init
 
 
 def _wrap_forward() -> None:
     original = ConvModule.forward
 
     @functools.wraps(original)
-    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:  # noqa: ANN001
+    def forward(self: ConvModule, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         if not (activate and norm and _is_frn_tlu(self)):
             return original(self, x, activate, norm)
         if self.order[0] != 'conv':
