@@ -1,0 +1,28 @@
+# COCO at 1024x1024 for training and testing: the aspect is kept, the rest padded by the batch.
+_base_ = 'mmdet::_base_/datasets/coco_detection.py'
+scale = (1024, 1024)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
+    batch_sampler=None,
+    dataset=dict(pipeline=train_pipeline),
+)
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader

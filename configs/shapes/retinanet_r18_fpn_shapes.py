@@ -1,0 +1,30 @@
+# A small RetinaNet from scratch on the generated shapes, 2 images a step.
+_base_ = [
+    '../_base_/models/retinanet_r18_fpn.py',
+    '../_base_/datasets/shapes.py',
+    '../_base_/default_runtime.py',
+]
+max_iters = 1000
+warmup_iters = 100
+# P3 to P5: at 128x128 P7 would be a single pixel.
+strides = [8, 16, 32]
+model = dict(
+    neck=dict(num_outs=len(strides)),
+    bbox_head=dict(
+        num_classes=len({{_base_.metainfo.classes}}), anchor_generator=dict(strides=strides)
+    ),
+)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 4)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup_iters),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=warmup_iters, end=max_iters),
+]
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.01),
+    clip_grad=dict(max_norm=35),
+)
+auto_scale_lr = dict(enable=False, base_batch_size=2)
+default_hooks = dict(checkpoint=dict(interval=250))

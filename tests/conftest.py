@@ -1,0 +1,27 @@
+"""What tests share: a tiny detection set and the options that shrink a config to it."""
+
+import pytest
+
+from mmdet_frn.datasets import write_shapes
+
+TINY = {
+    'model.backbone.base_channels': 8,
+    'model.neck.in_channels': [8, 16, 32, 64],
+    'model.neck.out_channels': 16,
+    'model.bbox_head.in_channels': 16,
+    'model.bbox_head.feat_channels': 16,
+    'model.bbox_head.stacked_convs': 1,
+    'default_hooks.logger.interval': 1,
+}
+
+
+@pytest.fixture(scope='session')
+def tiny_options():
+    """Options for a detector small enough to train a step in milliseconds."""
+    return dict(TINY)
+
+
+@pytest.fixture(scope='session')
+def tiny_shapes(tmp_path_factory):
+    """Folder of a generated set of 8 training and 4 validation images of 64x64."""
+    return write_shapes(tmp_path_factory.mktemp('data') / 'shapes', 8, 4, 64)

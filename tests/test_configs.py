@@ -1,0 +1,55 @@
+"""Every config: it resolves, builds, and has the norm and epsilon that its name says."""
+
+from pathlib import Path
+
+import pytest
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from torch import nn
+
+from mmdet_frn.layers import FRN, TLU
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('configs/*/*-all_*.py'))
+NORMS = {'bn': nn.BatchNorm2d, 'gn': nn.GroupNorm, 'frn': FRN}
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_config_builds_with_its_norm_everywhere(path):
+    register_all_modules()
+    cfg = Config.fromfile(ROOT / path)
+    model = MODELS.build(cfg.model)
+    norm = path.split('_fpn_')[1].split('-')[0]
+    for part in (model.backbone, model.neck, model.bbox_head):
+        found = {type(m) for m in part.modules() if isinstance(m, tuple(NORMS.values()))}
+        assert found == {NORMS[norm]}
+        assert any(isinstance(m, TLU) for m in part.modules()) == (norm == 'frn')
+    assert {m.eps for m in model.modules() if isinstance(m, FRN)} <= {1e-6}
+    # From scratch: nothing frozen, no statistics kept from elsewhere.
+    assert all(p.requires_grad for p in model.parameters())
+    assert model.backbone.init_cfg is None or 'Pretrained' not in str(model.backbone.init_cfg)
+    assert not model.backbone.norm_eval
+
+
+@pytest.mark.parametrize('folder', sorted({Path(p).parent.as_posix() for p in CONFIGS}))
+def test_norms_of_a_folder_differ_in_nothing_else(folder):
+    others = []
+    for path in [p for p in CONFIGS if p.startswith(f'{folder}/')]:
+        cfg = Config.fromfile(ROOT / path).to_dict()
+        for part in ('backbone', 'neck', 'bbox_head'):
+            del cfg['model'][part]['norm_cfg'], cfg['model'][part]['act_cfg']
+        for name in ('norm_cfg', 'act_cfg'):
+            del cfg[name]
+        others.append(cfg)
+    assert len(others) == 3
+    assert others[0] == others[1] == others[2]
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_schedule_ends_with_training(path):
+    cfg = Config.fromfile(ROOT / path)
+    warmup, decay = cfg.param_scheduler
+    assert warmup.end == decay.begin
+    assert decay.end == cfg.train_cfg.max_iters
+    assert cfg.default_hooks.checkpoint.max_keep_ckpts >= 2
