@@ -1,0 +1,67 @@
+"""Learning curves of a comparison as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from .cells import Cell
+from .results import METRICS
+from .scalars import read_scalars
+
+_LINES = ('-', '--', ':', '-.')
+
+
+def plot_curves(cells: Sequence[Cell], path: Path) -> None:
+    """Draw the training loss and AP50 of each cell over the images seen, as a PNG.
+
+    The images seen are the same for all batch sizes, the steps are not. A colour is a method, a
+    line style a number of images per GPU; seeds share both.
+
+    Args:
+        cells: The cells, finished or not.
+        path: Where to write the PNG.
+    """
+    figure = Figure(figsize=(11, 4.2), layout='constrained')
+    loss_axes, ap_axes = figure.subplots(1, 2)
+    colors = mpl.color_sequences['tab10']
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    columns = sorted({cell.images_per_gpu for cell in cells}, reverse=True)
+    labelled = set()
+    for cell in cells:
+        train, val = read_scalars(cell.folder)
+        batch = cell.images_per_gpu * cell.num_gpus
+        style = {
+            'color': colors[methods.index(cell.method) % len(colors)],
+            'linestyle': _LINES[columns.index(cell.images_per_gpu) % len(_LINES)],
+        }
+        label = cell.method if len(columns) == 1 else f'{cell.method}, {cell.images_per_gpu}/GPU'
+        if train:
+            loss = _smooth([record['loss'] for record in train.values()])
+            seen = [step * batch for step in train]
+            loss_axes.plot(seen, loss, label=None if label in labelled else label, **style)
+            labelled.add(label)
+        points = [(s * batch, 100 * r[METRICS['AP50']]) for s, r in val.items() if _has_ap(r)]
+        if points:
+            ap_axes.plot(*zip(*points, strict=True), marker='o', markersize=4, **style)
+    loss_axes.set(xlabel='images seen', ylabel='training loss (smoothed)', yscale='log')
+    ap_axes.set(xlabel='images seen', ylabel='AP50', ylim=(0, 100))
+    for axes in (loss_axes, ap_axes):
+        axes.grid(alpha=0.3)
+    if labelled:
+        loss_axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _has_ap(record: dict) -> bool:
+    # CocoMetric logs no AP, and -1 stands for none, where nothing was detected or annotated.
+    return record.get(METRICS['AP50'], -1) >= 0
+
+
+def _smooth(values: Sequence[float], window: int = 5) -> np.ndarray:
+    """Mean of each value and up to ``window`` - 1 before it."""
+    return np.array([np.mean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))])

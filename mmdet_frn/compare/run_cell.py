@@ -1,0 +1,72 @@
+"""Train and evaluate one cell in a process of its own: python -m mmdet_frn.compare.run_cell FOLDER.
+
+A process for each cell, so that a crash, or memory that is not given back, costs that cell alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from pathlib import Path
+
+from mmdet.evaluation import DumpDetResults
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from .cells import CONFIG, PREDICTIONS
+from .checkpoints import newest_checkpoint
+from .results import write_result
+
+
+def run_cell(folder: Path, launcher: str = 'none') -> None:
+    """Train the cell in ``folder`` to its end, from its last checkpoint on, and evaluate it.
+
+    Args:
+        folder: Work directory with the cell's ``config.py``.
+        launcher: MMEngine's launcher, 'none' or 'pytorch'. Default 'none'.
+    """
+    cfg = Config.fromfile(folder / CONFIG)
+    # The folder may have been moved since the config was written.
+    cfg.work_dir = str(folder)
+    cfg.launcher = launcher
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is not None:
+        cfg.resume = True
+        cfg.load_from = str(checkpoint)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=str(folder / PREDICTIONS)))
+    metrics = runner.test()
+    if is_main_process():
+        write_result(folder, metrics, newest_checkpoint(folder))
+
+
+def _end_with_parent() -> None:
+    """End this process when the comparison that started it is gone, by kill -9 included.
+
+    The parent holds the other end of standard input and writes nothing to it.
+    """
+
+    def wait() -> None:
+        # Unbuffered: a buffered read would hold its lock when the interpreter shuts down.
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    """Parse the arguments and run the cell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path, help="the cell's work directory with its config.py")
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none')
+    args = parser.parse_args()
+    _end_with_parent()
+    run_cell(args.folder, args.launcher)
+
+
+if __name__ == '__main__':
+    main()

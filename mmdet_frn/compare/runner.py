@@ -1,0 +1,131 @@
+"""Running the cells of a comparison one after the other, from wherever the last run stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmdet_frn.datasets import check_cfg
+from mmdet_frn.utils.errors import UsageError
+
+from .cells import Cell, prepare_folder
+from .progress import Progress
+from .results import METRICS, read_result
+from .scalars import read_scalars
+
+LOG = 'log.txt'
+_LOCK = '.lock'
+
+
+def run_cells(cells: Sequence[Cell], work_dir: Path) -> dict[Cell, str]:
+    """Train and evaluate the cells that are not finished; a failed cell does not stop the others.
+
+    Args:
+        cells: The cells, see :func:`~mmdet_frn.compare.cells.plan_cells`.
+        work_dir: Folder of the comparison, which one run at a time may use.
+
+    Returns:
+        The reason of each cell that failed.
+
+    Raises:
+        UsageError: another run uses the folder, or a cell's folder was made with other settings.
+        DatasetError: a dataset is unusable. Both before anything is trained.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(work_dir):
+        for cell in cells:
+            check_cfg(cell.cfg)
+        for cell in cells:
+            prepare_folder(cell)
+        progress = Progress(sum(map(_work, cells)), sum(_done(cell) for cell in cells))
+        failures = {}
+        for i, cell in enumerate(cells):
+            position = f'[{i + 1}/{len(cells)}] {cell.name}'
+            if read_result(cell.folder) is not None:
+                progress.note(f'{position}: finished before')
+                continue
+            others = sum(_done(other) for other in cells if other is not cell)
+            failure = _run(cell, position, progress, others)
+            if failure:
+                failures[cell] = failure
+                progress.note(f'{position}: FAILED: {failure}')
+            else:
+                metrics = read_result(cell.folder)['metrics']
+                shown = '  '.join(f'{k} {100 * metrics[v]:.1f}' for k, v in METRICS.items())
+                progress.note(f'{position}: {shown}')
+        return failures
+
+
+def _run(cell: Cell, position: str, progress: Progress, done_by_others: int) -> str | None:
+    """Run one cell in a process of its own; return why it failed, None if it did not."""
+    command = [sys.executable, '-m']
+    if cell.num_gpus > 1:
+        command += ['torch.distributed.run', '--standalone', f'--nproc-per-node={cell.num_gpus}']
+        command += ['-m']
+    command += ['mmdet_frn.compare.run_cell', str(cell.folder)]
+    command += ['--launcher', 'pytorch'] if cell.num_gpus > 1 else []
+    log_path = cell.folder / LOG
+    with (
+        log_path.open('ab') as log,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            while process.poll() is None:
+                step = _step(cell)
+                what = f'{position}: {f"step {step}" if step else "starting"}/{cell.max_iters}'
+                progress.show(done_by_others + _done(cell), what)
+                time.sleep(0.5)
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode == 0 and read_result(cell.folder) is not None:
+        return None
+    reason = _last_error(log_path) or f'exit status {process.returncode}'
+    return f'{reason} (see {log_path})'
+
+
+def _work(cell: Cell) -> int:
+    """Training images of a cell."""
+    return cell.max_iters * cell.images_per_gpu * cell.num_gpus
+
+
+def _done(cell: Cell) -> int:
+    """Training images that a cell has seen."""
+    if read_result(cell.folder) is not None:
+        return _work(cell)
+    return min(_step(cell), cell.max_iters) * cell.images_per_gpu * cell.num_gpus
+
+
+def _step(cell: Cell) -> int:
+    train, _ = read_scalars(cell.folder)
+    return max(train, default=0)
+
+
+def _last_error(log: Path) -> str | None:
+    """Return the last line of the log that reads like an exception."""
+    for line in reversed(log.read_text(encoding='utf-8', errors='replace').splitlines()):
+        name, colon, _ = line.partition(': ')
+        if colon and name.split('.')[-1].endswith(('Error', 'Exception', 'Interrupt')):
+            return line
+    return None
+
+
+@contextmanager
+def _locked(work_dir: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system frees it however this process ends."""
+    with (work_dir / _LOCK).open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f'another comparison is running in {work_dir}; wait for it or name another '
+                f'--work-dir'
+            ) from None
+        yield
