@@ -1,0 +1,103 @@
+"""tools/train.py and tools/test.py as a user runs them, at tiny size."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+
+
+def run(*args):
+    return subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def error_of(done):
+    """Return the one line that a refused command prints."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    return line
+
+
+@pytest.fixture(scope='module')
+def settings(tiny_shapes, tiny_options):
+    root = f'{tiny_shapes}/'
+    given = {
+        **tiny_options,
+        'train_cfg.max_iters': 4,
+        'train_cfg.val_interval': 4,
+        'default_hooks.checkpoint.interval': 2,
+        'optim_wrapper.optimizer.lr': 1e-5,
+        'val_evaluator.ann_file': f'{root}annotations/instances_val.json',
+        'test_evaluator.ann_file': f'{root}annotations/instances_val.json',
+        **{f'{split}_dataloader.dataset.data_root': root for split in ('train', 'val', 'test')},
+    }
+    return ['--cfg-options', *(f'{k}={str(v).replace(" ", "")}' for k, v in given.items())]
+
+
+@pytest.mark.slow
+def test_train_test_resume_and_a_second_run(settings, tmp_path):
+    work = tmp_path / 'work'
+    done = run('tools/train.py', CONFIG, '--work-dir', work, *settings)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in work.glob('*.pth')} == {'iter_2.pth', 'iter_4.pth'}
+    kept = {p: p.read_bytes() for p in work.glob('*.pth')}
+
+    again = run('tools/train.py', CONFIG, '--work-dir', work, *settings)
+    assert 'holds checkpoints of an earlier run (iter_4.pth)' in error_of(again)
+    assert {p: p.read_bytes() for p in work.glob('*.pth')} == kept
+
+    longer = [*settings, 'train_cfg.max_iters=6']
+    resumed = run('tools/train.py', CONFIG, '--work-dir', work, '--resume', *longer)
+    assert resumed.returncode == 0, resumed.stderr
+    assert 'iter: 4' in resumed.stdout + resumed.stderr
+    assert (work / 'iter_6.pth').is_file()
+
+    out = tmp_path / 'out.pkl'
+    tested = run(
+        *('tools/test.py', CONFIG, work / 'iter_6.pth', '--work-dir', tmp_path / 'test'),
+        *('--out', out, '--show-dir', 'shown', *settings),
+    )
+    assert tested.returncode == 0, tested.stderr
+    with out.open('rb') as file:
+        assert len(pickle.load(file)) == 4
+    assert len(list((tmp_path / 'test').glob('*/shown/*.png'))) == 4
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('train_dataloader.dataset.ann_file=annotations/none.json', 'none.json'),
+        ('train_dataloader.dataset.data_prefix.img=nowhere/', 'nowhere'),
+        ('train_dataloader.dataset.metainfo.classes=[circle,unicorn]', 'unicorn'),
+        ('model.bbox_head.num_classes=7', 'num_classes'),
+    ],
+)
+def test_bad_data_is_one_line_before_anything_is_written(change, message, settings, tmp_path):
+    done = run('tools/train.py', CONFIG, '--work-dir', tmp_path / 'work', *settings, change)
+    assert message in error_of(done)
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('tools/train.py', CONFIG.replace('frn', 'fnr')), 'does not exist; did you mean'),
+        (('tools/train.py', CONFIG, '--resume', 'no.pth'), 'checkpoint no.pth does not exist'),
+        (('tools/test.py', CONFIG, 'no.pth'), 'checkpoint no.pth does not exist'),
+        (('tools/test.py', CONFIG, 'setup.py', '--out', 'a.txt'), '--out must name a .pkl'),
+    ],
+)
+def test_wrong_arguments_are_one_line(args, message):
+    assert message in error_of(run(*args))
