@@ -7,11 +7,11 @@ import numpy as np
 
 CLASSES = ('circle', 'ring', 'triangle', 'cross')
 
-# Diameters of the circumscribed circle as parts of the image's short side, and how often: by
-# area about COCO's small, medium and large in proportion to the image.
+# Small, medium and large: diameters of the circumscribed circle as parts of the image's short
+# side, and how often each is drawn.
 _DIAMETERS = ((0.2, 0.3), (0.3, 0.45), (0.45, 0.65))
 _DIAMETER_ODDS = (0.45, 0.4, 0.15)
-# The least part of a shape that neither the image's edge nor later shapes hide.
+# The least part of a shape that neither the image's edge nor later shapes may hide.
 _MIN_VISIBLE = 0.9
 _MIN_OBJECTS = 3
 # Between a shape and what is behind it, as a distance in BGR space.

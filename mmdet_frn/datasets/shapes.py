@@ -34,11 +34,12 @@ def write_shapes(
     """Write a COCO-format detection set of shapes, unless it is there already.
 
     Writes ``train/*.png``, ``val/*.png``, ``annotations/instances_train.json``,
-    ``annotations/instances_val.json`` and ``dataset.json``, the arguments. Colour, texture and
-    contrast tell nothing of the class; shapes are rotated and stretched, and at least three
-    quarters of each are visible. Boxes, areas and masks (RLE) are those of the visible pixels. An
-    image depends on ``image_size``, ``seed``, ``max_objects``, its split and its index only: a
-    larger ``num_train`` keeps the images of a smaller. Every 25th image has no object.
+    ``annotations/instances_val.json`` and ``dataset.json``, the arguments. Shapes are lighter than
+    the background, but colour, texture and contrast tell nothing of the class; they are rotated
+    and stretched, and at least nine tenths of each are visible. Boxes, areas and masks (RLE) are
+    those of the visible pixels. An image depends on ``image_size``, ``seed``, ``max_objects``, its
+    split and its index only: a larger ``num_train`` keeps the images of a smaller. Every 25th
+    image has no object, the others three or more as long as they find a place.
 
     The set is written aside and renamed when complete, so that a killed run leaves no half of one.
 
@@ -48,8 +49,7 @@ def write_shapes(
         num_val: Number of validation images. Default 100.
         image_size: (height, width) in pixels, or one number for both, at least 32. Default 128.
         seed: Seed, not negative. Default 0.
-        max_objects: Largest number of objects in an image, not counting those that find no
-            place. Default 8.
+        max_objects: Largest number of objects in an image, at least 1. Default 8.
 
     Returns:
         ``root`` as a Path.

@@ -26,7 +26,7 @@ def cfg(shapes):
     metric = dict(type='CocoMetric', ann_file=f'{shapes}/annotations/instances_val.json')
     return Config(
         dict(
-            model=dict(type='RetinaNet', bbox_head=dict(type='RetinaHead', num_classes=5)),
+            model=dict(type='RetinaNet', bbox_head=dict(type='RetinaHead', num_classes=4)),
             train_dataloader=loader('train'),
             val_dataloader=loader('val'),
             test_dataloader=loader('val'),
@@ -163,29 +163,29 @@ def test_no_image_prefix(cfg, shapes):
 def test_num_classes_of_a_head(cfg):
     cfg.model.bbox_head.num_classes = 80
     assert refused(cfg) == (
-        'model.bbox_head.num_classes is 80 but train_dataloader has 5 classes (circle, square, '
-        'triangle, ...); set model.bbox_head.num_classes=5'
+        'model.bbox_head.num_classes is 80 but train_dataloader has 4 classes (circle, ring, '
+        'triangle, ...); set model.bbox_head.num_classes=4'
     )
 
 
 def test_num_classes_of_nested_heads(cfg):
-    heads = [dict(type='Shared2FCBBoxHead', num_classes=5), dict(type='X', num_classes=3)]
+    heads = [dict(type='Shared2FCBBoxHead', num_classes=4), dict(type='X', num_classes=3)]
     # One class, foreground, is a region proposal network's own.
     cfg.model = dict(
         detector=dict(rpn_head=dict(num_classes=1), roi_head=dict(bbox_head=heads)),
     )
     assert refused(cfg).startswith('model.detector.roi_head.bbox_head[1].num_classes is 3 but')
-    heads[1]['num_classes'] = 5
+    heads[1]['num_classes'] = 4
     cfg.model = dict(roi_head=dict(bbox_head=heads))
     check_cfg(cfg)
 
 
 def test_splits_with_other_classes(cfg):
     cfg.model = dict(type='RetinaNet')
-    cfg.val_dataloader.dataset.metainfo = dict(classes=('circle', 'star'))
+    cfg.val_dataloader.dataset.metainfo = dict(classes=('circle', 'cross'))
     assert refused(cfg) == (
-        'val_dataloader has 2 classes (circle, star) but train_dataloader has 5 classes (circle, '
-        'square, triangle, ...); give both the same metainfo=dict(classes=...)'
+        'val_dataloader has 2 classes (circle, cross) but train_dataloader has 4 classes (circle, '
+        'ring, triangle, ...); give both the same metainfo=dict(classes=...)'
     )
 
 

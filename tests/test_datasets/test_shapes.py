@@ -47,7 +47,7 @@ def test_is_a_coco_set(shapes):
 def test_every_25th_image_is_empty(shapes):
     objects = Counter(ann['image_id'] for ann in annotations(shapes)['annotations'])
     assert [i for i in range(1, 27) if not objects[i]] == [25]
-    assert max(objects.values()) <= 5
+    assert (min(objects.values()), max(objects.values())) == (3, 8)
 
 
 def test_boxes_and_areas_are_those_of_the_masks(shapes):
@@ -73,23 +73,23 @@ def test_masks_are_where_the_image_changed():
         changed = cv2.medianBlur(change, 3) > 40
         grown = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3))) > 0
         shrunk = cv2.erode(mask.astype(np.uint8), np.ones((3, 3))) > 0
-        assert not (changed & ~grown).any()
-        # A tenth of the shape may have the colour of what is behind it.
-        assert (changed & shrunk).sum() >= 0.85 * shrunk.sum()
+        # A pixel or two of noise aside.
+        assert (changed & ~grown).sum() <= 2
+        assert (shrunk & ~changed).sum() <= 2
 
 
 def test_sizes_span_small_to_large():
     sides = []
-    for seed in range(100):
-        _, objects = draw_image(np.random.default_rng(seed), (160, 160), 5)
-        sides += [np.sqrt(mask.sum()) / 160 for _, mask in objects]
-    counts = np.histogram(sides, bins=[0, 0.15, 0.3, 1])[0]
-    assert counts.min() > 0.15 * len(sides)
+    for seed in range(60):
+        for _, mask in draw_image(np.random.default_rng(seed), (128, 128), 5)[1]:
+            sides.append(max(np.ptp(np.argwhere(mask), axis=0) + 1) / 128)
+    counts = np.histogram(sides, bins=[0, 0.28, 0.42, 1])[0]
+    assert counts.min() > 0.1 * len(sides)
 
 
 def test_classes_are_balanced():
     labels = Counter()
-    for seed in range(100):
+    for seed in range(60):
         labels.update(label for label, _ in draw_image(np.random.default_rng(seed), (96, 96), 5)[1])
     assert set(labels) == set(range(len(CLASSES)))
     assert max(labels.values()) < 2 * min(labels.values())
@@ -97,8 +97,8 @@ def test_classes_are_balanced():
 
 def test_colour_does_not_give_the_class_away():
     colours = {label: [] for label in range(len(CLASSES))}
-    for seed in range(150):
-        image, objects = draw_image(np.random.default_rng(seed), (96, 96), 3)
+    for seed in range(80):
+        image, objects = draw_image(np.random.default_rng(seed), (96, 96), 5)
         for label, mask in objects:
             colours[label].append(image[mask].mean(axis=0))
     means = np.stack([np.mean(values, axis=0) for values in colours.values()])
