@@ -40,6 +40,11 @@ class Cell:
         return f'{self.method}, {self.images_per_gpu} images/GPU, seed {self.seed}'
 
     @property
+    def batch_size(self) -> int:
+        """Images per step on all GPUs."""
+        return self.images_per_gpu * self.num_gpus
+
+    @property
     def max_iters(self) -> int:
         """Training steps; epochs where the config counts those."""
         return self.cfg.train_cfg.get('max_iters') or self.cfg.train_cfg.max_epochs

@@ -34,7 +34,6 @@ def plot_curves(cells: Sequence[Cell], path: Path) -> None:
     labelled = set()
     for cell in cells:
         train, val = read_scalars(cell.folder)
-        batch = cell.images_per_gpu * cell.num_gpus
         style = {
             'color': colors[methods.index(cell.method) % len(colors)],
             'linestyle': _LINES[columns.index(cell.images_per_gpu) % len(_LINES)],
@@ -42,10 +41,14 @@ def plot_curves(cells: Sequence[Cell], path: Path) -> None:
         label = cell.method if len(columns) == 1 else f'{cell.method}, {cell.images_per_gpu}/GPU'
         if train:
             loss = _smooth([record['loss'] for record in train.values()])
-            seen = [step * batch for step in train]
+            seen = [step * cell.batch_size for step in train]
             loss_axes.plot(seen, loss, label=None if label in labelled else label, **style)
             labelled.add(label)
-        points = [(s * batch, 100 * r[METRICS['AP50']]) for s, r in val.items() if _has_ap(r)]
+        points = [
+            (step * cell.batch_size, 100 * record[METRICS['AP50']])
+            for step, record in val.items()
+            if _has_ap(record)
+        ]
         if points:
             ap_axes.plot(*zip(*points, strict=True), marker='o', markersize=4, **style)
     loss_axes.set(xlabel='images seen', ylabel='training loss (smoothed)', yscale='log')

@@ -16,7 +16,7 @@ from mmdet_frn.utils.errors import UsageError
 from .cells import Cell, prepare_folder
 from .progress import Progress
 from .results import METRICS, read_result
-from .scalars import read_scalars
+from .scalars import last_step
 
 LOG = 'log.txt'
 _LOCK = '.lock'
@@ -78,10 +78,10 @@ def _run(cell: Cell, position: str, progress: Progress, done_by_others: int) -> 
     ):
         try:
             while process.poll() is None:
-                step = _step(cell)
+                step = min(last_step(cell.folder), cell.max_iters)
                 what = f'{position}: {f"step {step}" if step else "starting"}/{cell.max_iters}'
-                progress.show(done_by_others + _done(cell), what)
-                time.sleep(0.5)
+                progress.show(done_by_others + step * cell.batch_size, what)
+                time.sleep(1)
         except BaseException:
             process.terminate()
             raise
@@ -93,19 +93,14 @@ def _run(cell: Cell, position: str, progress: Progress, done_by_others: int) -> 
 
 def _work(cell: Cell) -> int:
     """Training images of a cell."""
-    return cell.max_iters * cell.images_per_gpu * cell.num_gpus
+    return cell.max_iters * cell.batch_size
 
 
 def _done(cell: Cell) -> int:
     """Training images that a cell has seen."""
     if read_result(cell.folder) is not None:
         return _work(cell)
-    return min(_step(cell), cell.max_iters) * cell.images_per_gpu * cell.num_gpus
-
-
-def _step(cell: Cell) -> int:
-    train, _ = read_scalars(cell.folder)
-    return max(train, default=0)
+    return min(last_step(cell.folder), cell.max_iters) * cell.batch_size
 
 
 def _last_error(log: Path) -> str | None:

@@ -6,6 +6,12 @@ import json
 from pathlib import Path
 
 
+def last_step(folder: Path) -> int:
+    """Return the last training step that a work directory has logged, 0 before the first."""
+    train, _ = read_scalars(folder)
+    return max(train, default=0)
+
+
 def read_scalars(folder: Path) -> tuple[dict[int, dict], dict[int, dict]]:
     """Read the scalars of all runs in a work directory.
 
