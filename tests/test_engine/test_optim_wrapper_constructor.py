@@ -1,0 +1,82 @@
+"""Weight decay of FRN and TLU beside that of MMEngine's norms."""
+
+import pytest
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from mmdet_frn.layers import FRN
+
+WD = 0.1
+
+
+@pytest.fixture
+def model():
+    frn = ConvModule(3, 4, 3, bias=True, norm_cfg={'type': 'FRN'}, act_cfg={'type': 'TLU'})
+    bn = ConvModule(4, 4, 3, norm_cfg={'type': 'BN'})
+    return nn.ModuleDict({'frn': frn, 'bn': bn, 'fc': FRN(2, learnable_eps=True)})
+
+
+def decays(model, constructor='NormDecayOptimWrapperConstructor', **paramwise_cfg):
+    """Weight decay of each parameter by name."""
+    cfg = {
+        'type': 'OptimWrapper',
+        'constructor': constructor,
+        'optimizer': {'type': 'SGD', 'lr': 0.1, 'weight_decay': WD},
+        'paramwise_cfg': paramwise_cfg,
+    }
+    groups = build_optim_wrapper(model, cfg).param_groups
+    by_id = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    return {name: by_id[id(p)] for name, p in model.named_parameters()}
+
+
+NORMS = {
+    *('frn.frn.weight', 'frn.frn.bias', 'frn.activate.tau', 'bn.bn.weight', 'bn.bn.bias'),
+    *('fc.weight', 'fc.bias', 'fc.eps_l'),
+}
+
+
+def test_norm_decay_mult_reaches_gamma_beta_tau_and_eps_as_it_does_bn(model):
+    found = decays(model, norm_decay_mult=0.0)
+    assert {name for name, decay in found.items() if decay == 0} == NORMS
+    assert {decay for name, decay in found.items() if name not in NORMS} == {WD}
+
+
+def test_mmengines_own_constructor_does_not_reach_them(model):
+    found = decays(model, constructor='DefaultOptimWrapperConstructor', norm_decay_mult=0.0)
+    assert {name for name, decay in found.items() if decay == 0} == {'bn.bn.weight', 'bn.bn.bias'}
+
+
+def test_flat_decay_mult_reaches_them_with_either_constructor(model):
+    for constructor in ('DefaultOptimWrapperConstructor', 'NormDecayOptimWrapperConstructor'):
+        found = decays(model, constructor=constructor, flat_decay_mult=0.0)
+        zero = {name for name, decay in found.items() if decay == 0}
+        assert zero == {*NORMS, 'frn.conv.bias'}
+
+
+def test_biases_of_norms_are_left_to_norm_decay_mult(model):
+    found = decays(model, bias_decay_mult=0.0)
+    assert {n for n, decay in found.items() if decay == 0} == {'frn.conv.bias', 'bn.bn.bias'}
+
+
+def test_custom_keys_come_first(model):
+    found = decays(model, norm_decay_mult=0.0, custom_keys={'tau': {'decay_mult': 0.5}})
+    assert found['frn.activate.tau'] == pytest.approx(WD / 2)
+    assert found['frn.frn.weight'] == 0
+
+
+def test_all_parameters_are_optimised_once(model):
+    cfg = {
+        'type': 'OptimWrapper',
+        'constructor': 'NormDecayOptimWrapperConstructor',
+        'optimizer': {'type': 'SGD', 'lr': 0.1, 'weight_decay': WD},
+        'paramwise_cfg': {'norm_decay_mult': 0.0},
+    }
+    wrapper = build_optim_wrapper(model, cfg)
+    params = [p for group in wrapper.optimizer.param_groups for p in group['params']]
+    assert len(params) == len({id(p) for p in params}) == len(list(model.parameters()))
+    before = [p.detach().clone() for p in params]
+    sum(p.sum() for p in params).backward()
+    wrapper.step()
+    assert not any(torch.equal(p, old) for p, old in zip(params, before, strict=True))
