@@ -6,15 +6,18 @@ They are installed first (``make setup``, or by hand in the order of constraints
 runs in the environment that it is for: ``pip install --no-build-isolation -e .``.
 """
 
+import os
 import re
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
 try:
-    import torch  # noqa: F401  what is built here belongs to one torch
+    import torch  # what is built here belongs to one torch
+    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
 except ImportError as error:
     raise SystemExit(
         'mmdet_frn is built against torch, which is not importable here: install torch first, '
@@ -35,6 +38,58 @@ def pinned(*names: str) -> list[str]:
     return [pins[name] for name in names]
 
 
+def default_max_jobs() -> int:
+    """Return how many compilers fit the cores and the free memory, at 2 GB for each."""
+    jobs = os.cpu_count() or 1
+    if 'SC_AVPHYS_PAGES' in os.sysconf_names:
+        free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+        jobs = min(jobs, free // 2**31)
+    return max(1, jobs)
+
+
+def get_extensions() -> list[Extension]:
+    """Return the library of the fused ops, mmdet_frn/ops/_ext.so; none if MMDET_FRN_WITH_OPS=0.
+
+    With the CUDA kernels only if FORCE_CUDA=1 and there is a toolkit: they compile, but no GPU has
+    run their tests yet, so that asking for them is a choice. Read as well: TORCH_CUDA_ARCH_LIST
+    (default: the GPUs found; without any, 7.5 to 9.0) and MAX_JOBS.
+    """
+    if os.getenv('MMDET_FRN_WITH_OPS', '1') == '0':
+        return []
+    os.environ.setdefault('MAX_JOBS', str(default_max_jobs()))
+    with_cuda = CUDA_HOME is not None and os.getenv('FORCE_CUDA', '0') == '1'
+    folders = ['pytorch', 'pytorch/cpu']
+    macros = []
+    # OpenMP's symbols come from the runtime that torch brings: linking one would load a second.
+    flags = {'cxx': ['-O3'] + (['-fopenmp'] if sys.platform == 'linux' else [])}
+    if with_cuda:
+        if not torch.cuda.is_available():
+            os.environ.setdefault('TORCH_CUDA_ARCH_LIST', '7.5;8.0;8.6;9.0+PTX')
+        folders.append('pytorch/cuda')
+        macros.append(('MMDET_FRN_WITH_CUDA', None))
+        flags['nvcc'] = ['-O3']
+    csrc = Path('mmdet_frn/ops/csrc')
+    sources = [
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in sorted((ROOT / csrc / folder).iterdir())
+        if path.suffix in {'.cpp', '.cu'}
+    ]
+    headers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / csrc).rglob('*.*h'))]
+    extension = CUDAExtension if with_cuda else CppExtension
+    return [
+        extension(
+            name='mmdet_frn.ops._ext',
+            sources=sources,
+            depends=headers,
+            include_dirs=[str(ROOT / csrc / 'common' / 'cuda')],
+            define_macros=macros,
+            extra_compile_args=flags,
+            py_limited_api=True,  # no Python in it: it is loaded with torch.ops.load_library
+        )
+    ]
+
+
 setup(
     name='mmdet_frn',
     version=version(),
@@ -48,5 +103,7 @@ setup(
         'openmmlab': ['mmengine>=0.10.7,<1', 'mmcv>=2.1,<2.2', 'mmdet>=3.3,<3.4'],
         'tests': pinned('pytest', 'hypothesis', 'timm', 'ruff', 'clang-format'),
     },
+    ext_modules=get_extensions(),
+    cmdclass=dict(build_ext=BuildExtension.with_options(no_python_abi_suffix=True)),
     zip_safe=False,
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from . import reference
 from .checks import check_eps, check_input, check_per_channel, check_residual
+from .library import has_kernels
 
 
 def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> Tensor:
@@ -34,6 +36,8 @@ def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> 
     check_per_channel('weight', weight, x)
     check_per_channel('bias', bias, x)
     check_eps(eps, x)
+    if has_kernels(x.device.type):
+        return _fused(x, weight, bias, eps)
     return reference.frn(x, weight, bias, eps)
 
 
@@ -70,4 +74,21 @@ def frn_tlu(
     check_eps(eps, x)
     if residual is not None:
         check_residual(residual, x)
+    if has_kernels(x.device.type):
+        return _fused(x, weight, bias, eps, tau, residual)
     return reference.frn_tlu(x, weight, bias, tau, eps, residual)
+
+
+def _fused(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float | Tensor,
+    tau: Tensor | None = None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """Call the op of csrc/pytorch/frn.cpp; its eps is a tensor or a number, in two arguments."""
+    op = torch.ops.mmdet_frn.frn.default
+    if isinstance(eps, Tensor):
+        return op(x, weight, bias, eps, 0.0, tau, residual)
+    return op(x, weight, bias, None, eps, tau, residual)

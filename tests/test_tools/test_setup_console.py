@@ -68,6 +68,12 @@ def test_failed_command_shows_its_own_last_lines_and_the_remedy(steps, out):
     assert 'done in' not in out.getvalue()
 
 
+def test_killed_command_names_the_signal(steps):
+    code = 'import os; os.kill(os.getpid(), 9)'
+    with pytest.raises(SetupError, match='was killed by signal 9'):
+        steps.command([sys.executable, '-c', code], os.environ, remedy='')
+
+
 def test_long_command_shows_that_it_lives(steps, out, monkeypatch):
     class SlowProcess:
         """Ends at the third look at it, having compiled a file in between."""

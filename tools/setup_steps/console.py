@@ -100,8 +100,9 @@ class Steps:
             status = self._wait(process, begin)
         if status:
             self._show_tail(begin)
+            how = f'was killed by signal {-status}' if status < 0 else 'failed'
             raise SetupError(
-                f'step {self.number} ({self.title}) failed; full output in {self.log}. {remedy}'
+                f'step {self.number} ({self.title}) {how}; full output in {self.log}. {remedy}'
             )
 
     def _wait(self, process: subprocess.Popen, begin: int) -> int:

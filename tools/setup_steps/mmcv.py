@@ -92,14 +92,13 @@ def install_mmcv(
     """
     cuda, has_nvcc, torch_cuda = needs_cuda(venv, environ)
     source = str(wheel or pin)
-    if wheel is None:
-        current = not rebuild and not ops_problem(venv, environ, cuda)
-        if cuda and not has_nvcc and not current:
-            raise SetupError(
-                f'mmcv needs nvcc to compile its ops for CUDA, and no CUDA toolkit was found: '
-                f'install toolkit {torch_cuda} and set CUDA_HOME, name a built wheel with '
-                'MMCV_WHEEL=<file.whl>, or hide the GPU with CUDA_VISIBLE_DEVICES= (CPU only)'
-            )
+    sound = venv.has(pin) and not ops_problem(venv, environ, cuda)
+    if wheel is None and cuda and not has_nvcc and (rebuild or not sound):
+        raise SetupError(
+            'mmcv needs nvcc to compile its ops for CUDA, and no CUDA toolkit was found: install '
+            f'toolkit {torch_cuda} and set CUDA_HOME, name a built wheel with '
+            'MMCV_WHEEL=<file.whl>, or hide the GPU with CUDA_VISIBLE_DEVICES= (CPU only)'
+        )
     remedy = (
         'The last lines say which file did not compile or what pip lacked; with too little memory '
         'set MAX_JOBS=1. Then run `make setup` again'
@@ -110,10 +109,10 @@ def install_mmcv(
         command = [*pip_install, '-v', '--force-reinstall', '--no-deps', *options, source]
         steps.command(command, environ, remedy)
 
-    if wheel is not None:
-        replace()
-    elif rebuild:
+    if rebuild and wheel is None:
         replace('--no-cache-dir')
+    elif wheel is not None or (venv.has(pin) and not sound):
+        replace()
     # mmcv where it is not there yet, and what it depends on.
     steps.command([*pip_install, '-v', pin], environ, remedy)
     problem = ops_problem(venv, environ, cuda)

@@ -56,9 +56,9 @@ def check_compiler(environ: Mapping[str, str]) -> str:
     command = shlex.split(environ.get('CXX') or 'c++')
     if shutil.which(command[0], path=environ.get('PATH')) is None:
         raise SetupError(
-            f'no C++ compiler: {command[0]!r} is not on PATH, and mmcv is compiled here. Install '
-            'g++ (on Debian and Ubuntu: apt install build-essential), set CXX, or name a built '
-            'wheel: make setup MMCV_WHEEL=<file.whl>'
+            f'no C++ compiler: {command[0]!r} is not on PATH, and the ops of mmcv and mmdet_frn '
+            'are compiled here. Install g++ (on Debian and Ubuntu: apt install build-essential), '
+            'set CXX, or do without: MMDET_FRN_WITH_OPS=0 make setup MMCV_WHEEL=<file.whl>'
         )
     include = f'-I{sysconfig.get_paths()["include"]}'
     probe = subprocess.run(

@@ -96,6 +96,39 @@ def pip_environ(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def given(environ: Mapping[str, str], name: str) -> bool:
+    """Return whether the user asks for something with an environment variable."""
+    return environ.get(name, '') not in ('', '0')
+
+
+def check_machine(
+    steps: Steps, venv: VirtualEnv, pins: Mapping[str, str], wheel: str, environ: Mapping[str, str]
+) -> tuple[str, Path | None]:
+    """Check what the set-up needs, and take note of what a stopped one left in part.
+
+    Returns:
+        Why the environment must be made anew ('' if it can be kept), and the wheel's path.
+    """
+    preflight.check_venv_module()
+    wheel_path = None
+    if wheel:
+        version = pins['onedl-mmcv'].partition('==')[2]
+        wheel_path = preflight.check_wheel(wheel, version, preflight.python_tag())
+    found = 'mmcv from the wheel, ' if wheel else ''
+    if wheel and environ.get('MMDET_FRN_WITH_OPS') == '0':
+        found += 'no ops of our own'
+    else:
+        found += preflight.check_compiler(environ)
+    damage = venv.damage()
+    incomplete = [] if damage else venv.forget_incomplete()
+    if incomplete:
+        steps.say(f'      files are missing, to be installed again: {", ".join(incomplete)}')
+    if not venv.has(pins['torch']):
+        found += ', ' + preflight.check_disk(CHECKOUT)
+    steps.say(f'      python {sys.version.split()[0]}, {found}')
+    return damage, wheel_path
+
+
 def set_up(venv: VirtualEnv, wheel: str, settings: Mapping[str, str], environ: dict) -> None:
     """Run all steps and write the stamp.
 
@@ -111,49 +144,43 @@ def set_up(venv: VirtualEnv, wheel: str, settings: Mapping[str, str], environ: d
     steps = Steps(venv.log, total=6)
     pins = read_pins(CHECKOUT / 'constraints.txt')
     with steps.step('Check this machine'):
-        preflight.check_venv_module()
-        wheel_path = None
-        if wheel:
-            version = pins['onedl-mmcv'].partition('==')[2]
-            wheel_path = preflight.check_wheel(wheel, version, preflight.python_tag())
-        found = 'mmcv from the wheel' if wheel else preflight.check_compiler(environ)
-        damage = venv.damage()
-        incomplete = [] if damage else venv.forget_incomplete()
-        if incomplete:
-            steps.say(f'      files are missing, to be installed again: {", ".join(incomplete)}')
-        torch_is_there = not damage and all(venv.has(pins[name]) for name in TORCH)
-        if not torch_is_there:
-            found += ', ' + preflight.check_disk(CHECKOUT)
-        steps.say(f'      python {sys.version.split()[0]}, {found}')
+        damage, wheel_path = check_machine(steps, venv, pins, wheel, environ)
 
     install = [venv.python, '-m', 'pip', 'install', '-c', CHECKOUT / 'constraints.txt']
     install += ['--no-build-isolation']
     with steps.step('Virtual environment .venv', f'made anew: {damage}' if damage else ''):
         if damage:
-            shutil.rmtree(venv.root, ignore_errors=True)
+            if venv.root.exists():
+                steps.say('      removing the old one')
+                shutil.rmtree(venv.root)
             venv.root.mkdir()
             make = [base_python(), '-m', 'venv', venv.root]
             steps.command(make, environ, 'Check that this python can make one: python -m venv x')
-        if not torch_is_there:
+        if not venv.has(pins['torch']):
             index = [venv.python, '-m', 'pip', 'index', 'versions', '--retries', '1', 'torch']
             steps.command(index, environ, f'pip finds no torch in any index. {INDEX_REMEDY}')
         steps.command([*install, *(pins[name] for name in BUILD_TOOLS)], environ, INDEX_REMEDY)
 
-    note = '' if torch_is_there else 'a download of about 2 GB: a minute or more'
+    there = all(venv.has(pins[name]) for name in TORCH)
+    note = '' if there else 'a download of about 2 GB: a minute or more'
     with steps.step(' and '.join(pins[name] for name in TORCH), note):
         steps.command([*install, *(pins[name] for name in TORCH)], environ, INDEX_REMEDY)
 
-    jobs = f'{environ["MAX_JOBS"]} jobs'
-    note = f'built with {jobs}, about 6 minutes on 2 cores, unless pip has kept the wheel'
-    if wheel or venv.has(pins['onedl-mmcv']):
-        note = 'from the wheel' if wheel else ''
-    with steps.step(pins['onedl-mmcv'] + ' with its ops', note):
+    note = 'from the wheel'
+    if not wheel:
+        note = (
+            f'built with {environ["MAX_JOBS"]} jobs: about 6 minutes on 2 cores, 20 with CUDA, '
+            'unless pip has kept the wheel'
+        )
+    there = venv.has(pins['onedl-mmcv'])
+    with steps.step(pins['onedl-mmcv'] + ' with its ops', '' if there else note):
         recorded = venv.read_stamp().get('settings', {})
         rebuild = any(settings.get(k, recorded.get(k)) != recorded.get(k) for k in BUILD_SETTINGS)
         install_mmcv(steps, venv, install, pins['onedl-mmcv'], wheel_path, rebuild, environ)
         venv.write_stamp(settings, complete=False)
 
-    with steps.step('mmdet, test tools and this package in editable form'):
+    note = 'its ops are compiled: some minutes on 2 cores'
+    with steps.step('mmdet, test tools and this package in editable form', note):
         steps.command([*install, '-e', f'{CHECKOUT}[onedl,tests]'], environ, INDEX_REMEDY)
 
     with steps.step('Verify that everything imports'):
@@ -177,7 +204,7 @@ def run(mmcv_wheel: str) -> int:
     venv = VirtualEnv(CHECKOUT)
     try:
         environ = pip_environ(os.environ)
-        settings = {name: environ[name] for name in BUILD_SETTINGS if environ.get(name)}
+        settings = {name: environ[name] for name in BUILD_SETTINGS if given(environ, name)}
         if mmcv_wheel:
             settings['MMCV_WHEEL'] = preflight.describe_wheel(mmcv_wheel)
         with locked(CHECKOUT):

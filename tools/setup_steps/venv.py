@@ -11,6 +11,7 @@ from pathlib import Path
 
 # What decides the environment's contents; a change of one sets it up again.
 SOURCES = ('constraints.txt', 'setup.py', 'mmdet_frn/version.py')
+CSRC = 'mmdet_frn/ops/csrc'
 
 
 def base_python() -> Path:
@@ -94,8 +95,10 @@ class VirtualEnv:
     def fingerprint(self) -> str:
         """Return a hash of the files that decide the environment's contents."""
         digest = hashlib.sha256()
-        for name in SOURCES:
-            digest.update(name.encode() + b'\0' + (self.checkout / name).read_bytes() + b'\0')
+        kernels = (path for path in (self.checkout / CSRC).rglob('*') if path.is_file())
+        for path in [*(self.checkout / name for name in SOURCES), *sorted(kernels)]:
+            name = path.relative_to(self.checkout).as_posix()
+            digest.update(name.encode() + b'\0' + path.read_bytes() + b'\0')
         return digest.hexdigest()
 
     def read_stamp(self) -> dict:

@@ -1,0 +1,20 @@
+// Argument checks of the ops, with the messages of mmdet_frn/ops/checks.py; sizes may be symbolic.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+namespace mmdet_frn {
+
+// x: (N, C, *) with 0 to 3 non-empty spatial dims; weight, bias, tau: (C,); eps: one element or
+// (C,); residual: x's shape and dtype; all on x's device. Raises TypeError or ValueError.
+void check_arguments(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                     const std::optional<at::Tensor>& eps, double eps_value,
+                     const std::optional<at::Tensor>& tau,
+                     const std::optional<at::Tensor>& residual);
+
+// dz: x's shape, dtype and device; rstd: (N, C) in the dtype of the statistics.
+void check_backward_arguments(const at::Tensor& dz, const at::Tensor& x, const at::Tensor& rstd);
+
+}  // namespace mmdet_frn

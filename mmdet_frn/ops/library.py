@@ -1,0 +1,53 @@
+"""The compiled library of the fused kernels: found and loaded on import, or done without."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+_DISPATCH_KEYS = {'cpu': 'CPU', 'cuda': 'CUDA', 'meta': 'Meta'}
+
+
+def _load() -> bool:
+    """Load the library that setup.py built beside this file; warn and return False without one."""
+    files = sorted(Path(__file__).parent.glob('_ext*.so'))
+    reason = 'it has not been built; `pip install --no-build-isolation -e .` builds it'
+    if files:
+        try:
+            torch.ops.load_library(str(files[0]))
+        except OSError as error:
+            reason = f'{files[0].name} does not load, build it again for this torch: {error}'
+        else:
+            return True
+    warnings.warn(
+        f'mmdet_frn runs on its reference ops in plain PyTorch, which are several times slower '
+        f'than the compiled library: {reason}',
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+_COMPILED = _load()
+_DEVICE_TYPES = frozenset(
+    device
+    for device, key in _DISPATCH_KEYS.items()
+    if _COMPILED and torch._C._dispatch_has_kernel_for_dispatch_key('mmdet_frn::frn_forward', key)
+)
+
+
+def is_compiled() -> bool:
+    """Tell whether :func:`mmdet_frn.ops.frn` and ``frn_tlu`` run on the fused kernels.
+
+    Returns:
+        True with a compiled library that loads. False without: everything then runs on
+        :mod:`mmdet_frn.ops.reference`, and a RuntimeWarning said why when the package was imported.
+    """
+    return _COMPILED
+
+
+def has_kernels(device_type: str) -> bool:
+    """Tell whether the library has fused kernels for tensors on ``device_type``, as 'cuda'."""
+    return device_type in _DEVICE_TYPES

@@ -1,0 +1,92 @@
+"""The CUDA sources compile, link and keep to the registers they have, also without a GPU."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils import cpp_extension
+
+CSRC = Path(__file__).resolve().parents[2] / 'mmdet_frn' / 'ops' / 'csrc'
+ARCHS = ('80', '90')
+ENTRY = re.compile(r"Compiling entry function '(\S+)' for 'sm_(\d+)'")
+SPILL = re.compile(r'(\d+) bytes spill stores')
+
+
+def require_nvcc() -> str:
+    nvcc = shutil.which('nvcc')
+    if nvcc is None:
+        pytest.skip('no nvcc on PATH')
+    if torch.version.cuda is None:
+        pytest.skip(f'torch {torch.__version__} is built without CUDA and brings no CUDA headers')
+    release = subprocess.run([nvcc, '--version'], capture_output=True, text=True, check=True)
+    found = re.search(r'release (\d+)\.', release.stdout)
+    if found is None or found.group(1) != torch.version.cuda.split('.')[0]:
+        pytest.skip(f'nvcc does not match CUDA {torch.version.cuda} of torch:\n{release.stdout}')
+    return nvcc
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, f'{" ".join(command)}\n{output}'
+    return output
+
+
+def parse_spills(report: str) -> dict[str, int]:
+    """Bytes of spill stores of each kernel and architecture in the report of ``-Xptxas -v``."""
+    spills = {}
+    kernel = None
+    for line in report.splitlines():
+        if entry := ENTRY.search(line):
+            kernel = f'sm_{entry.group(2)} {entry.group(1)}'
+        elif kernel is not None and (spill := SPILL.search(line)):
+            spills[kernel] = int(spill.group(1))
+            kernel = None
+    return spills
+
+
+def test_parse_spills():
+    report = (
+        "ptxas info    : Compiling entry function 'quiet' for 'sm_80'\n"
+        'ptxas info    : Function properties for quiet\n'
+        '    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n'
+        'ptxas info    : Used 64 registers, used 1 barriers\n'
+        "ptxas info    : Compiling entry function 'loud' for 'sm_90'\n"
+        'ptxas info    : Function properties for loud\n'
+        '    32 bytes stack frame, 64 bytes spill stores, 48 bytes spill loads\n'
+    )
+    assert parse_spills(report) == {'sm_80 quiet': 0, 'sm_90 loud': 64}
+
+
+@pytest.mark.slow
+def test_cuda_sources_build(tmp_path):
+    nvcc = require_nvcc()
+    sources = sorted((CSRC / 'pytorch' / 'cuda').glob('*.cu'))
+    assert sources, f'no CUDA sources in {CSRC}'
+    includes = [f'-I{path}' for path in (*cpp_extension.include_paths(), CSRC / 'common' / 'cuda')]
+    archs = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in ARCHS]
+    flags = [
+        '-std=c++17',
+        '-O3',
+        '-Xcompiler=-fPIC',
+        '-Xptxas=-v',
+        *cpp_extension.COMMON_NVCC_FLAGS,
+    ]
+    objects = []
+    spills = {}
+    for source in sources:
+        objects.append(str(tmp_path / f'{source.stem}.o'))
+        command = [nvcc, '-c', str(source), '-o', objects[-1], *flags, *includes, *archs]
+        spills.update(parse_spills(run(command)))
+    for arch in ARCHS:
+        assert any(kernel.startswith(f'sm_{arch} ') for kernel in spills), f'no report for {arch}'
+    spilling = {kernel: count for kernel, count in spills.items() if count}
+    assert not spilling, f'kernels that spill registers: {spilling}'
+
+    libraries = [f'-L{path}' for path in cpp_extension.library_paths()]
+    libraries += ['-lc10', '-lc10_cuda', '-ltorch_cpu', '-ltorch_cuda', '-ltorch']
+    shared = ['-shared', '-Xlinker=--no-undefined', '-o', str(tmp_path / 'kernels.so')]
+    run([nvcc, *shared, *objects, *libraries, *archs])

@@ -1,0 +1,71 @@
+"""Loading of the compiled library, running without it, and each instruction set it is built for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmdet_frn import ops
+
+PACKAGE = Path(ops.__file__).parent
+
+
+def run_python(code, cwd, **env):
+    return subprocess.run(
+        [sys.executable, '-W', 'always', '-c', code],
+        cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+
+def copy_of_ops(folder):
+    (folder / 'copied_ops').mkdir()
+    for path in PACKAGE.glob('*.py'):
+        shutil.copy(path, folder / 'copied_ops')
+    return folder / 'copied_ops'
+
+
+CALL = (
+    'import torch, copied_ops as ops; x = torch.ones(2, 3, 4, 4); c = torch.ones(3);'
+    'print(ops.is_compiled(), [ops.frn_tlu(x, c, c, c).mean().item() for _ in range(2)])'
+)
+
+
+def test_absent_library_says_so_once(tmp_path):
+    copy_of_ops(tmp_path)
+    done = run_python(CALL, tmp_path)
+    assert done.stdout.startswith('False [1.99')
+    assert done.stderr.count('RuntimeWarning') == 1
+    assert 'it has not been built' in done.stderr
+
+
+def test_broken_library_says_so_once(tmp_path):
+    (copy_of_ops(tmp_path) / '_ext.so').write_bytes(b'not a library')
+    done = run_python(CALL, tmp_path)
+    assert done.stdout.startswith('False [1.99')
+    assert done.stderr.count('RuntimeWarning') == 1
+    assert '_ext.so does not load' in done.stderr
+
+
+@pytest.mark.parametrize('capability', ['default', 'avx2', 'avx512'])
+def test_instruction_sets(capability):
+    """ATen's own limit chooses the loops; one that the processor lacks is not chosen."""
+    if not ops.is_compiled():
+        pytest.skip('compiled library absent')
+    library = next(PACKAGE.glob('_ext*.so'))
+    code = f"""
+import torch
+torch.ops.load_library({str(library)!r})
+from frn_equations import LAYOUTS, TOLERANCE, assert_op_matches, make_inputs
+def op(x, weight, bias, tau, eps, residual):
+    return torch.ops.mmdet_frn.frn(x, weight, bias, eps, 0.0, tau, residual)
+torch.manual_seed(0)
+for dtype in TOLERANCE:
+    for layout in ('contiguous', 'channels_last'):
+        for shape in [(2, 70, 7, 7), (2, 33), (1, 3, 100, 101)]:
+            assert_op_matches(op, make_inputs(shape, dtype, 'cpu', LAYOUTS[layout], True, 'one'))
+print(torch.backends.cpu.get_cpu_capability())
+"""
+    run_python(code, Path(__file__).parent, ATEN_CPU_CAPABILITY=capability)
