@@ -3,7 +3,7 @@ _base_ = 'mmdet::_base_/default_runtime.py'
 custom_imports = dict(imports=['mmdet_frn'], allow_failed_imports=False)
 
 default_hooks = dict(
-    logger=dict(interval=20),
+    logger=dict(interval=20, log_metric_by_epoch=False),
     # Two, because MMEngine removes the oldest checkpoint before it writes the next one.
     checkpoint=dict(by_epoch=False, max_keep_ckpts=2),
 )
