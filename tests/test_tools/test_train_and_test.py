@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
@@ -95,6 +96,11 @@ def test_bad_data_is_one_line_before_anything_is_written(change, message, settin
     [
         (('tools/train.py', CONFIG.replace('frn', 'fnr')), 'does not exist; did you mean'),
         (('tools/train.py', CONFIG, '--resume', 'no.pth'), 'checkpoint no.pth does not exist'),
+        pytest.param(
+            ('tools/train.py', CONFIG, '--amp'),
+            '--amp needs a GPU',
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU'),
+        ),
         (('tools/test.py', CONFIG, 'no.pth'), 'checkpoint no.pth does not exist'),
         (('tools/test.py', CONFIG, 'setup.py', '--out', 'a.txt'), '--out must name a .pkl'),
     ],
