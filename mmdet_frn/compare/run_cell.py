@@ -16,6 +16,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmdet_frn.utils.launch import set_launcher
+
 from .cells import CONFIG, PREDICTIONS
 from .checkpoints import newest_checkpoint
 from .results import write_result
@@ -31,7 +33,7 @@ def run_cell(folder: Path, launcher: str = 'none') -> None:
     cfg = Config.fromfile(folder / CONFIG)
     # The folder may have been moved since the config was written.
     cfg.work_dir = str(folder)
-    cfg.launcher = launcher
+    set_launcher(cfg, launcher)
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
         cfg.resume = True

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmdet_frn.datasets import check_cfg
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
-from mmdet_frn.utils.launch import is_first_process
+from mmdet_frn.utils.launch import is_first_process, set_launcher
 
 
 def evaluate_detector(
@@ -52,7 +52,7 @@ def evaluate_detector(
         raise UsageError(f'checkpoint {checkpoint} does not exist')
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise UsageError(f'--out must name a .pkl or .pickle file, but is {out}')
-    cfg.launcher = launcher
+    set_launcher(cfg, launcher)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(config).stem))
     cfg.load_from = str(checkpoint)
     if show or show_dir:

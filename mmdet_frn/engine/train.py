@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmdet_frn.datasets import check_cfg
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
-from mmdet_frn.utils.launch import is_first_process
+from mmdet_frn.utils.launch import is_first_process, set_launcher
 
 
 def train_detector(
@@ -43,7 +43,7 @@ def train_detector(
         UsageError, DatasetError: a config, option or dataset is unusable; nothing was written.
     """
     cfg = load_config(config, options)
-    cfg.launcher = launcher
+    set_launcher(cfg, launcher)
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(config).stem))
     if amp:
         if get_device() == 'cpu':

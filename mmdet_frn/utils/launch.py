@@ -1,9 +1,13 @@
-"""The launcher's arguments, the same for every tool."""
+"""The launcher: its arguments, and processes on a machine without a GPU."""
 
 from __future__ import annotations
 
 import argparse
 import os
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import distributed as dist
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
@@ -26,3 +30,19 @@ def set_local_rank(args: argparse.Namespace) -> None:
 def is_first_process() -> bool:
     """Whether this is the job's first process, before torch.distributed is up."""
     return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
+
+
+def set_launcher(cfg: Config, launcher: str) -> None:
+    """Set the launcher; torchrun's processes join over gloo where there is no GPU.
+
+    MMEngine would ask for a GPU when it joins them and when it wraps the model.
+
+    Args:
+        cfg: Config, changed in place.
+        launcher: MMEngine's launcher, 'none' for a single process.
+    """
+    cfg.launcher = launcher
+    if launcher == 'pytorch' and get_device() == 'cpu':
+        if not dist.is_initialized():
+            dist.init_process_group('gloo')
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)

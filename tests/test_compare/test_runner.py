@@ -129,6 +129,17 @@ def test_failed_cell_is_reported_and_the_others_go_on(command, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_a_cell(command, tmp_path):
+    done = run([*command(('frn',), 4), '--gpus', '2'])
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / 'work' / 'retinanet_r18_fpn_frn-all_shapes_2xb2_seed0'
+    # Twice the batch, so half the steps.
+    assert (folder / 'iter_2.pth').is_file()
+    assert re.search(r'Distributed launcher: pytorch', (folder / 'log.txt').read_text())
+    assert (folder / 'result.json').is_file()
+
+
+@pytest.mark.slow
 def test_interrupt_stops_cleanly(command):
     process = subprocess.Popen(
         command(('frn',), 500),
