@@ -48,7 +48,11 @@ def plot_detections(
     if not images:
         return False
 
-    figure = Figure(figsize=(3 * (1 + len(shown)), 3 * len(images) + 0.6), layout='constrained')
+    sizes = [coco.imgs[i] for i in images]
+    row_height = 3 * max(size['height'] / size['width'] for size in sizes)
+    figure = Figure(
+        figsize=(3 * (1 + len(shown)), row_height * len(images) + 0.6), layout='constrained'
+    )
     grid = figure.subplots(len(images), 1 + len(shown), squeeze=False)
     for row, image_id in zip(grid, images, strict=True):
         sample = predictions[shown[0].method][image_id]
