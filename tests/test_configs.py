@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
@@ -44,6 +45,14 @@ def test_norms_of_a_folder_differ_in_nothing_else(folder):
         others.append(cfg)
     assert len(others) == 3
     assert others[0] == others[1] == others[2]
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_head_has_the_classes_of_the_data(path):
+    cfg = Config.fromfile(ROOT / path)
+    for split in ('train', 'val', 'test'):
+        metainfo = cfg[f'{split}_dataloader'].dataset.get('metainfo', CocoDataset.METAINFO)
+        assert cfg.model.bbox_head.num_classes == len(metainfo['classes'])
 
 
 @pytest.mark.parametrize('path', CONFIGS)

@@ -8,7 +8,7 @@ max_iters = 2000
 warmup_iters = 100
 model = dict(
     bbox_head=dict(
-        num_classes=len({{_base_.metainfo.classes}}),
+        num_classes=3,
         # Platelets measure about 20 pixels at this resolution.
         anchor_generator=dict(octave_base_scale=2),
     )

@@ -10,9 +10,7 @@ warmup_iters = 100
 strides = [8, 16, 32]
 model = dict(
     neck=dict(num_outs=len(strides)),
-    bbox_head=dict(
-        num_classes=len({{_base_.metainfo.classes}}), anchor_generator=dict(strides=strides)
-    ),
+    bbox_head=dict(num_classes=4, anchor_generator=dict(strides=strides)),
 )
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 4)
 val_cfg = dict(type='ValLoop')

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from mmdet.registry import DATASETS
+from mmdet.utils import register_all_modules
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -238,17 +239,18 @@ def test_perfect_detections_have_ap_1(shapes):
 
 
 def test_loads_in_mmdet(shapes):
+    register_all_modules()
     dataset = DATASETS.build(
         dict(
-            type='mmdet.CocoDataset',
+            type='CocoDataset',
             data_root=str(shapes),
             ann_file='annotations/instances_train.json',
             data_prefix=dict(img='train/'),
             metainfo=dict(classes=CLASSES),
             pipeline=[
-                dict(type='mmdet.LoadImageFromFile'),
-                dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
-                dict(type='mmdet.PackDetInputs'),
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+                dict(type='PackDetInputs'),
             ],
         )
     )
