@@ -6,7 +6,7 @@ from mmdet_frn.datasets import write_shapes
 
 TINY = {
     'model.backbone.base_channels': 8,
-    'model.neck.in_channels': [8, 16, 32, 64],
+    'model.neck.in_channels': [8, 16, 32],
     'model.neck.out_channels': 16,
     'model.bbox_head.in_channels': 16,
     'model.bbox_head.feat_channels': 16,
