@@ -66,11 +66,11 @@ def plot_detections(
             _draw(row[0], (x, y, x + w, y + h), name, classes)
         for axes, cell in zip(row[1:], shown, strict=True):
             detected = predictions[cell.method][image_id]['pred_instances']
-            for box, score, label in zip(
-                detected['bboxes'], detected['scores'], detected['labels'], strict=True
-            ):
+            # The surest last, so that its label is on top.
+            for i in detected['scores'].argsort():
+                score, name = detected['scores'][i].item(), classes[detected['labels'][i]]
                 if score >= score_thr:
-                    _draw(axes, box.tolist(), classes[label], classes, float(score))
+                    _draw(axes, detected['bboxes'][i].tolist(), name, classes, score)
     for axes, title in zip(grid[0], ['ground truth', *predictions], strict=True):
         axes.set_title(title)
     figure.supxlabel(f'detections with a score of at least {score_thr:g}', fontsize=9)
