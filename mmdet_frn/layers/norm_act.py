@@ -13,10 +13,15 @@ from .frn import FRN
 from .tlu import TLU
 
 
+def _layer_of(act_cfg: dict) -> type | None:
+    """Class that ``act_cfg`` names, None where the registry has none of that name."""
+    act_type = act_cfg['type']
+    return act_type if inspect.isclass(act_type) else ACTIVATION_LAYERS.get(act_type)
+
+
 def complete_act_cfg(act_cfg: dict, num_features: int) -> dict:
     """Copy of ``act_cfg`` that names ``num_features`` if its type is a TLU and it does not yet."""
-    act_type = act_cfg['type']
-    layer = act_type if inspect.isclass(act_type) else ACTIVATION_LAYERS.get(act_type)
+    layer = _layer_of(act_cfg)
     if inspect.isclass(layer) and issubclass(layer, TLU):
         return {'num_features': num_features, **act_cfg}
     return dict(act_cfg)
@@ -30,8 +35,7 @@ def build_activation(act_cfg: dict, num_features: int) -> nn.Module:
         num_features: Channels of the map that it is applied to.
     """
     act_cfg = complete_act_cfg(act_cfg, num_features)
-    act_type = act_cfg['type']
-    layer = act_type if inspect.isclass(act_type) else ACTIVATION_LAYERS.get(act_type)
+    layer = _layer_of(act_cfg)
     if layer is not None and 'inplace' in inspect.signature(layer).parameters:
         act_cfg.setdefault('inplace', True)
     return build_activation_layer(act_cfg)
