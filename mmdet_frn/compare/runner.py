@@ -38,7 +38,8 @@ def run_cells(cells: Sequence[Cell], work_dir: Path) -> dict[Cell, str]:
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     with _locked(work_dir):
-        for cell in cells:
+        # The cells of a config share its datasets, and COCO's annotations take long to read.
+        for cell in {cell.config: cell for cell in cells}.values():
             check_cfg(cell.cfg)
         for cell in cells:
             prepare_folder(cell)
