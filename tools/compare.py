@@ -12,6 +12,7 @@ import sys
 from mmengine.config import DictAction
 
 from mmdet_frn.compare.main import compare
+from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
 
 
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--data', help='COCO-format folder, in place of the datasets in the configs'
     )
+    add_data_root(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -45,6 +47,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the comparison."""
     args = parse_args()
+    set_data_root(args)
     with one_line_errors():
         return compare(
             args.configs,

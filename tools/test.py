@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmdet_frn.engine.evaluate import evaluate_detector
+from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
 from mmdet_frn.utils.launch import add_launcher, set_local_rank
 
@@ -27,6 +28,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='settings over those of the config, such as test_dataloader.batch_size=4',
     )
+    add_data_root(parser)
     add_launcher(parser)
     return parser.parse_args()
 
@@ -35,6 +37,7 @@ def main() -> None:
     """Evaluate."""
     args = parse_args()
     set_local_rank(args)
+    set_data_root(args)
     with one_line_errors():
         evaluate_detector(
             args.config,

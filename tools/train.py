@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmdet_frn.engine.train import train_detector
+from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
 from mmdet_frn.utils.launch import add_launcher, set_local_rank
 
@@ -30,6 +31,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         help='settings over those of the config, such as train_dataloader.batch_size=4',
     )
+    add_data_root(parser)
     add_launcher(parser)
     return parser.parse_args()
 
@@ -38,6 +40,7 @@ def main() -> None:
     """Train."""
     args = parse_args()
     set_local_rank(args)
+    set_data_root(args)
     with one_line_errors('add --resume to go on from the last checkpoint'):
         train_detector(
             args.config,

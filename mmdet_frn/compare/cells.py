@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import Repr
+from typing import Any
 
 from mmengine.config import Config
 
@@ -20,6 +22,8 @@ from .scaling import scale_steps, scale_to_batch
 PREDICTIONS = 'predictions.pkl'
 CONFIG = 'config.py'
 _IDENTITY = 'cell.json'
+_short = Repr()
+_short.maxstring = _short.maxother = 80
 
 
 @dataclass(frozen=True)
@@ -136,12 +140,24 @@ def prepare_folder(cell: Cell) -> None:
         settings.pop(key, None)
     identity = json.dumps(settings, sort_keys=True, default=str)
     path = cell.folder / _IDENTITY
-    if path.is_file() and path.read_text(encoding='utf-8') != identity:
+    found = path.read_text(encoding='utf-8') if path.is_file() else identity
+    if found != identity:
         raise UsageError(
-            f'{cell.folder} holds results of other settings for {cell.name}; '
+            f'{cell.folder} holds results of other settings for {cell.name} '
+            f'({_difference(json.loads(found), json.loads(identity))}); '
             f'name another --work-dir, or move that folder away'
         )
     cell.folder.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         cell.cfg.dump(cell.folder / CONFIG)
         write_text_atomic(path, identity)
+
+
+def _difference(found: Any, asked: Any, key: str = '') -> str:
+    """Name the first setting in which two configs differ, with both values."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        for name in sorted(found.keys() | asked.keys()):
+            if found.get(name) != asked.get(name):
+                path = f'{key}.{name}' if key else name
+                return _difference(found.get(name), asked.get(name), path)
+    return f'{key} was {_short.repr(found)}, is {_short.repr(asked)}'

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+
+from mmdet_frn.utils.data_root import ENV, data_root
 
 from .check import check_coco
 from .coco_file import DatasetError
@@ -37,7 +40,7 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
             try:
                 check_coco(*arguments)
             except DatasetError as error:
-                raise DatasetError(f'{where}: {error}') from None
+                raise DatasetError(f'{where}: {error}{_data_root_hint(arguments[0])}') from None
             checked.add(arguments)
 
     first_classes = None
@@ -68,6 +71,15 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
             check_once(
                 f'{split}_evaluator', metric['ann_file'], None, classes and tuple(classes), purpose
             )
+
+
+def _data_root_hint(ann_file: str) -> str:
+    """Return the setting to mend, for a missing file below the folder that it names."""
+    root = data_root()
+    if Path(ann_file).exists() or root not in Path(ann_file).parents:
+        return ''
+    state = '' if root.is_dir() else ', which does not exist'
+    return f', or name the folder of the datasets with --data-root or {ENV} (now {root}{state})'
 
 
 def _coco_datasets(node: Any) -> Iterator[BaseDataset]:

@@ -1,5 +1,5 @@
 # Blood cells (github.com/Shenggan/BCCD_Dataset) in COCO format: data/bccd.
-data_root = 'data/bccd/'
+data_root = '{{$MMDET_FRN_DATA_ROOT:data}}/bccd/'
 metainfo = dict(classes=('RBC', 'WBC', 'Platelets'))
 scale = (320, 240)
 train_pipeline = [

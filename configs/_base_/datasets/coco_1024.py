@@ -1,5 +1,6 @@
 # COCO at 1024x1024 for training and testing: the aspect is kept, the rest padded by the batch.
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
+data_root = '{{$MMDET_FRN_DATA_ROOT:data}}/coco/'
 scale = (1024, 1024)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -22,7 +23,10 @@ train_dataloader = dict(
     num_workers=4,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
     batch_sampler=None,
-    dataset=dict(pipeline=train_pipeline),
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+# MMDetection's is put together with its own data root.
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+test_evaluator = val_evaluator

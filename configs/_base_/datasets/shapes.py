@@ -1,5 +1,5 @@
 # The embedded default: the set that tools/make_shapes.py writes to data/shapes.
-data_root = 'data/shapes/'
+data_root = '{{$MMDET_FRN_DATA_ROOT:data}}/shapes/'
 metainfo = dict(classes=('circle', 'ring', 'triangle', 'cross'))
 scale = (128, 128)
 train_pipeline = [

@@ -1,0 +1,136 @@
+"""One setting moves all datasets: the environment variable, or --data-root."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmdet_frn.compare.cells import CONFIG, plan_cells, prepare_folder
+from mmdet_frn.datasets import DatasetError, check_cfg, write_shapes
+from mmdet_frn.utils.config import load_config
+from mmdet_frn.utils.data_root import ENV, add_data_root, data_root, set_data_root
+from mmdet_frn.utils.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('configs/[!_]*/*.py'))
+SHAPES = str(ROOT / 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py')
+
+
+def paths_in(node, key=''):
+    """Return the values of a config that name where data lies: they end a data root or file."""
+    if isinstance(node, Mapping):
+        return [found for name, item in node.items() for found in paths_in(item, name)]
+    if isinstance(node, (list, tuple)):
+        return [found for item in node for found in paths_in(item, key)]
+    is_path = isinstance(node, str) and (
+        key == 'data_root' or (key == 'ann_file' and not node.startswith('annotations/'))
+    )
+    return [node] if is_path else []
+
+
+def given(*arguments):
+    parser = argparse.ArgumentParser()
+    add_data_root(parser)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize('root', [None, '/some where/sets', '../sets/', '.'])
+@pytest.mark.parametrize('path', CONFIGS)
+def test_every_path_of_every_config_follows(path, root, monkeypatch):
+    if root is None:
+        monkeypatch.delenv(ENV, raising=False)
+    else:
+        monkeypatch.setenv(ENV, root)
+    cfg = load_config(ROOT / path)
+    base = Path(root or 'data')
+    for found in paths_in(cfg.to_dict()):
+        assert Path(found).is_relative_to(base), found
+        assert Path(found).relative_to(base).parts[0] in ('coco', 'shapes', 'bccd')
+    # What MMEngine's placeholder cannot miss: the default written out anywhere in the file.
+    if root is not None:
+        assert "'data/" not in cfg.pretty_text
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        if split != 'train':
+            ann_file = Path(dataset.data_root, dataset.ann_file)
+            assert Path(cfg[f'{split}_evaluator'].ann_file) == ann_file
+
+
+def test_the_argument_comes_before_the_variable(monkeypatch):
+    monkeypatch.delenv(ENV, raising=False)
+    set_data_root(given())
+    assert ENV not in os.environ
+    assert data_root() == Path('data')
+    monkeypatch.setenv(ENV, '/first//')
+    set_data_root(given())
+    assert os.environ[ENV] == '/first'
+    set_data_root(given('--data-root', 'second/'))
+    assert os.environ[ENV] == 'second'
+    set_data_root(given('--data-root', '~/sets'))
+    assert data_root() == Path.home() / 'sets'
+
+
+@pytest.mark.parametrize('root', ['', "o'brien", 'a"b', 'back\\slash', '{{x}}', 'two\nlines'])
+def test_a_value_that_no_config_can_hold_is_one_line(root, monkeypatch):
+    monkeypatch.setenv(ENV, root)
+    with pytest.raises(UsageError, match=f'^{ENV}, or --data-root, is ') as error:
+        load_config(SHAPES)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_missing_folder_names_the_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv(ENV, str(tmp_path / 'none'))
+    with pytest.raises(DatasetError) as error:
+        check_cfg(load_config(SHAPES))
+    assert str(error.value).endswith(
+        f'check data_root and ann_file, or name the folder of the datasets with --data-root or '
+        f'{ENV} (now {tmp_path}/none, which does not exist)'
+    )
+    (tmp_path / 'none').mkdir()
+    with pytest.raises(DatasetError, match=rf'{ENV} \(now {tmp_path}/none\)$'):
+        check_cfg(load_config(SHAPES))
+
+
+def test_other_errors_do_not_name_the_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv(ENV, str(tmp_path))
+    set_of_shapes = write_shapes(tmp_path / 'shapes', 1, 1, 32)
+    check_cfg(load_config(SHAPES))
+    (set_of_shapes / 'train' / '000000.png').unlink()
+    with pytest.raises(DatasetError, match=r'fetch the images$'):
+        check_cfg(load_config(SHAPES))
+
+
+def test_loading_says_nothing(tmp_path):
+    """In a process of its own: MMEngine's logger keeps the stream that it first met."""
+    code = f'from mmdet_frn.utils.config import load_config; load_config({SHAPES!r})'
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=ROOT,
+        env={**os.environ, ENV: str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'Using env variable' not in done.stdout + done.stderr
+
+
+def test_a_cell_keeps_the_data_that_it_was_made_with(tmp_path, monkeypatch):
+    def cell_with(root):
+        monkeypatch.setenv(ENV, root)
+        (cell,) = plan_cells([SHAPES], [2], tmp_path / 'work')
+        return cell
+
+    cell = cell_with('/first')
+    prepare_folder(cell)
+    # The process of a cell reads the config as it was dumped, whatever the environment says then.
+    monkeypatch.setenv(ENV, '/second')
+    dumped = Config.fromfile(cell.folder / CONFIG)
+    assert {str(Path(path).parents[0])[:6] for path in paths_in(dumped.to_dict())} == {'/first'}
+    with pytest.raises(UsageError, match=r"data_root was '/first/shapes/', is '/second/shapes/'"):
+        prepare_folder(cell_with('/second'))
+    prepare_folder(cell_with('/first'))
