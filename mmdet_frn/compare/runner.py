@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmdet_frn.datasets import check_cfg
-from mmdet_frn.utils.errors import UsageError
+from mmdet_frn.utils.lock import locked
 
 from .cells import Cell, prepare_folder
 from .progress import Progress
@@ -37,7 +35,8 @@ def run_cells(cells: Sequence[Cell], work_dir: Path) -> dict[Cell, str]:
         DatasetError: a dataset is unusable. Both before anything is trained.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(work_dir):
+    refusal = f'another comparison is running in {work_dir}; wait for it or name another --work-dir'
+    with locked(work_dir / _LOCK, refusal):
         # The cells of a config share its datasets, and COCO's annotations take long to read.
         for cell in {cell.config: cell for cell in cells}.values():
             check_cfg(cell.cfg)
@@ -111,17 +110,3 @@ def _last_error(log: Path) -> str | None:
         if colon and name.split('.')[-1].endswith(('Error', 'Exception', 'Interrupt')):
             return line
     return None
-
-
-@contextmanager
-def _locked(work_dir: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system frees it however this process ends."""
-    with (work_dir / _LOCK).open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f'another comparison is running in {work_dir}; wait for it or name another '
-                f'--work-dir'
-            ) from None
-        yield
