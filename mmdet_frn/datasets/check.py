@@ -147,25 +147,31 @@ def _check_images(file_names: Iterable[str], img_dir: StrPath, ann_file: StrPath
             f'image folder {img_dir} of annotation file {ann_file} does not exist; check '
             f'data_root and data_prefix'
         )
-    # One listing for each folder: COCO's 118k images would take as many stat calls.
-    present: dict[str, set[str]] = {}
-    listed = 0
-    missing = []
-    for file_name in file_names:
-        listed += 1
-        folder, name = os.path.split(file_name)
-        if folder not in present:
-            present[folder] = _files_in(img_dir / folder)
-        if name not in present[folder]:
-            missing.append(file_name)
+    file_names = list(file_names)
+    missing = missing_images(file_names, img_dir)
     if missing:
         raise DatasetError(
-            f'{len(missing)} of {listed} images listed in {ann_file} are missing from '
+            f'{len(missing)} of {len(file_names)} images listed in {ann_file} are missing from '
             f'{img_dir}, e.g. {missing[0]}; check data_prefix or fetch the images'
         )
 
 
-def _files_in(folder: Path) -> set[str]:
+def missing_images(file_names: Iterable[str], img_dir: Path) -> list[str]:
+    """Return those of ``file_names`` that are no files below ``img_dir``."""
+    # One listing for each folder: COCO's 118k images would take as many stat calls.
+    present: dict[str, set[str]] = {}
+    missing = []
+    for file_name in file_names:
+        folder, name = os.path.split(file_name)
+        if folder not in present:
+            present[folder] = files_in(img_dir / folder)
+        if name not in present[folder]:
+            missing.append(file_name)
+    return missing
+
+
+def files_in(folder: Path) -> set[str]:
+    """Return the names of the files in a folder, none where it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
