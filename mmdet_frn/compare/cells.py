@@ -140,13 +140,16 @@ def prepare_folder(cell: Cell) -> None:
         settings.pop(key, None)
     identity = json.dumps(settings, sort_keys=True, default=str)
     path = cell.folder / _IDENTITY
-    found = path.read_text(encoding='utf-8') if path.is_file() else identity
-    if found != identity:
-        raise UsageError(
-            f'{cell.folder} holds results of other settings for {cell.name} '
-            f'({_difference(json.loads(found), json.loads(identity))}); '
-            f'name another --work-dir, or move that folder away'
-        )
+    if path.is_file():
+        found, asked = json.loads(path.read_text(encoding='utf-8')), json.loads(identity)
+        # A variable of the config file: --data leaves it, and the datasets name their own.
+        for config in (found, asked):
+            config.pop('data_root', None)
+        if found != asked:
+            raise UsageError(
+                f'{cell.folder} holds results of other settings for {cell.name} '
+                f'({_difference(found, asked)}); name another --work-dir, or move that folder away'
+            )
     cell.folder.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         cell.cfg.dump(cell.folder / CONFIG)

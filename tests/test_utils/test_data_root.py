@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from mmdet_frn.compare.cells import CONFIG, plan_cells, prepare_folder
-from mmdet_frn.datasets import DatasetError, check_cfg, write_shapes
+from mmdet_frn.datasets import DatasetError, check_cfg, find_coco, write_shapes
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.data_root import ENV, add_data_root, data_root, set_data_root
 from mmdet_frn.utils.errors import UsageError
@@ -131,6 +131,15 @@ def test_a_cell_keeps_the_data_that_it_was_made_with(tmp_path, monkeypatch):
     monkeypatch.setenv(ENV, '/second')
     dumped = Config.fromfile(cell.folder / CONFIG)
     assert {str(Path(path).parents[0])[:6] for path in paths_in(dumped.to_dict())} == {'/first'}
-    with pytest.raises(UsageError, match=r"data_root was '/first/shapes/', is '/second/shapes/'"):
+    with pytest.raises(
+        UsageError, match=r"\(test_dataloader.dataset.data_root was '/first/shapes/', is '/second"
+    ):
         prepare_folder(cell_with('/second'))
     prepare_folder(cell_with('/first'))
+
+
+def test_other_data_makes_the_setting_void(tmp_path, tiny_shapes, monkeypatch):
+    for root in ('/first', '/second'):
+        monkeypatch.setenv(ENV, root)
+        (cell,) = plan_cells([SHAPES], [2], tmp_path / 'work', data=find_coco(tiny_shapes))
+        prepare_folder(cell)
