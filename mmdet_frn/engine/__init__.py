@@ -1,12 +1,16 @@
 """What training needs beyond MMEngine."""
 
+from .accumulation import accumulate
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
+from .param_scheduler_hook import OptimStepParamSchedulerHook
 from .seed_by_position import SeedByPosition
 from .stream_sampler import StreamIndex, StreamSampler
 
 __all__ = [
     'NormDecayOptimWrapperConstructor',
+    'OptimStepParamSchedulerHook',
     'SeedByPosition',
     'StreamIndex',
     'StreamSampler',
+    'accumulate',
 ]

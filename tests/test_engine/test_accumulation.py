@@ -1,0 +1,114 @@
+"""What becomes of a config that is accumulated, and which are refused."""
+
+import copy
+
+import pytest
+from mmengine.config import Config
+
+from mmdet_frn.engine import accumulate
+from mmdet_frn.utils.errors import UsageError
+
+CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+
+
+@pytest.fixture
+def cfg(request):
+    return Config.fromfile(request.config.rootpath / CONFIG)
+
+
+def test_numbers_of_iterations_grow_and_schedules_stay(cfg):
+    cfg.default_hooks.checkpoint.save_begin = 500
+    before = copy.deepcopy(cfg)
+    accumulate(cfg, 4)
+    assert cfg.optim_wrapper == {**before.optim_wrapper, 'accumulative_counts': 4}
+    assert cfg.train_cfg == {
+        'type': 'IterBasedTrainLoop',
+        'max_iters': 4000,
+        'val_interval': 1000,
+        'val_begin': 4,
+    }
+    assert cfg.default_hooks.checkpoint.interval == 1000
+    assert cfg.default_hooks.checkpoint.save_begin == 2000
+    assert cfg.default_hooks.checkpoint.max_keep_ckpts == 2
+    assert cfg.default_hooks.logger.interval == 80
+    assert cfg.default_hooks.param_scheduler == {'type': 'OptimStepParamSchedulerHook'}
+    assert cfg.log_processor.window_size == 4 * before.log_processor.window_size
+    assert cfg.param_scheduler == before.param_scheduler
+    assert cfg.train_dataloader.batch_size == before.train_dataloader.batch_size
+    assert cfg.train_dataloader.sampler == {
+        'type': 'StreamSampler',
+        'shuffle': True,
+        'micro_batches': 4,
+        'batch_size': 2,
+    }
+    assert cfg.train_dataloader.dataset == before.train_dataloader.dataset
+
+
+def test_mmengines_defaults_grow_too(cfg):
+    del cfg.train_cfg['val_interval'], cfg.default_hooks['logger']
+    cfg.pop('log_processor')
+    cfg.default_hooks.checkpoint.interval = -1  # MMEngine's never
+    cfg.train_dataloader.sampler.type = 'InfiniteSampler'
+    accumulate(cfg, 3)
+    assert cfg.train_cfg.val_interval == 3000
+    assert cfg.default_hooks.logger == {'type': 'LoggerHook', 'interval': 30}
+    assert cfg.default_hooks.checkpoint.interval == -1
+    assert cfg.train_dataloader.sampler.type == 'StreamSampler'
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['bccd/retinanet_r18_fpn_gn-all_bccd', 'retinanet/retinanet_r101_fpn_bn-all_1024_coco'],
+)
+def test_the_other_configs_can_be_accumulated(name, request):
+    cfg = Config.fromfile(request.config.rootpath / f'configs/{name}.py')
+    accumulate(cfg, 8)
+    assert cfg.optim_wrapper.accumulative_counts == 8
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'train_cfg.type': 'EpochBasedTrainLoop'}, 'it counts epochs; train_cfg must be'),
+        ({'train_cfg.dynamic_intervals': [(5, 1)]}, r'train_cfg\.dynamic_intervals'),
+        ({'default_hooks.checkpoint.by_epoch': True}, 'set by_epoch=False'),
+        ({'default_hooks.param_scheduler.type': 'Mine'}, 'param_scheduler is Mine'),
+        ({'custom_hooks': [{'type': 'EMAHook'}]}, 'custom hook EMAHook may act'),
+        ({'optim_wrapper.type': 'ApexOptimWrapper'}, r'optim_wrapper\.type is ApexOptimWrapper'),
+        ({'optim_wrapper.accumulative_counts': 2}, 'accumulative_counts is 2 already'),
+        ({'auto_scale_lr.enable': True}, r'set auto_scale_lr\.enable=False'),
+        ({'param_scheduler.0.by_epoch': True}, 'param_scheduler LinearLR counts epochs'),
+        ({'train_dataloader.sampler.type': 'DefaultSampler'}, 'sampler is DefaultSampler'),
+        (
+            {'train_dataloader.batch_sampler': {'type': 'AspectRatioBatchSampler'}},
+            r'set train_dataloader\.batch_sampler=None',
+        ),
+        ({'train_dataloader.num_batch_per_epoch': 3}, 'num_batch_per_epoch depends'),
+        ({'sync_bn': 'torch'}, 'sync_bn takes statistics'),
+        ({'model.neck.norm_cfg.type': 'SyncBN'}, 'SyncBN takes statistics'),
+        (
+            {'model.data_preprocessor.batch_augments': [{'type': 'BatchSyncRandomResize'}]},
+            'BatchSyncRandomResize draws a size',
+        ),
+        ({'model.bbox_head.type': 'FCOSHead'}, 'the loss of FCOSHead is normalised over'),
+        ({'model.bbox_head.type': 'mmdet.ATSSHead'}, 'the loss of ATSSHead is normalised over'),
+    ],
+)
+def test_what_cannot_be_exact_is_refused_and_nothing_changed(change, message, cfg):
+    cfg.merge_from_dict(change)
+    before = copy.deepcopy(cfg.to_dict())
+    with pytest.raises(UsageError, match=message):
+        accumulate(cfg, 2)
+    assert cfg.to_dict() == before
+
+
+def test_twice_is_refused(cfg):
+    accumulate(cfg, 2)
+    with pytest.raises(UsageError, match='accumulative_counts is 2 already'):
+        accumulate(cfg, 2)
+
+
+@pytest.mark.parametrize('counts', [0, -1, 1.5, '2'])
+def test_counts_that_are_none_are_refused(counts, cfg):
+    with pytest.raises(UsageError, match='counts must be an integer of at least 1'):
+        accumulate(cfg, counts)
