@@ -3,6 +3,7 @@ data_root = '{{$MMDET_FRN_DATA_ROOT:data}}/bccd/'
 metainfo = dict(classes=('RBC', 'WBC', 'Platelets'))
 scale = (320, 240)
 train_pipeline = [
+    dict(type='SeedByPosition'),
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=scale, keep_ratio=True),
@@ -21,7 +22,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='StreamSampler', shuffle=True),
     dataset=dict(
         type='CocoDataset',
         data_root=data_root,

@@ -3,6 +3,7 @@ _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 data_root = '{{$MMDET_FRN_DATA_ROOT:data}}/coco/'
 scale = (1024, 1024)
 train_pipeline = [
+    dict(type='SeedByPosition'),
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='Resize', scale=scale, keep_ratio=True),
@@ -21,7 +22,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=4,
-    sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
+    sampler=dict(_delete_=True, type='StreamSampler', shuffle=True),
     batch_sampler=None,
     dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
