@@ -3,12 +3,14 @@
 from .accumulation import accumulate
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
 from .param_scheduler_hook import OptimStepParamSchedulerHook
+from .ramp_up_cosine_lr import RampUpCosineLR
 from .seed_by_position import SeedByPosition
 from .stream_sampler import StreamIndex, StreamSampler
 
 __all__ = [
     'NormDecayOptimWrapperConstructor',
     'OptimStepParamSchedulerHook',
+    'RampUpCosineLR',
     'SeedByPosition',
     'StreamIndex',
     'StreamSampler',
