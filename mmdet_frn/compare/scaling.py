@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmdet_frn.utils.errors import UsageError
 
-_STEP_KEYS = ('begin', 'end', 'T_max', 'milestones', 'total_steps')
+_STEP_KEYS = ('begin', 'end', 'T_max', 'milestones', 'total_steps', 'ramp_up')
 
 
 def scale_to_batch(cfg: Config, images_per_gpu: int, num_gpus: int = 1) -> None:
@@ -71,6 +71,10 @@ def scale_steps(cfg: Config, factor: float) -> None:
                 scheduler[key] = [scaled(v) for v in value]
             elif isinstance(value, int):
                 scheduler[key] = scaled(value)
+        if 'ramp_up' in scheduler and 'end' in scheduler:
+            # Rounding must not let it reach the end of a training of a few steps.
+            steps = scheduler.end - scheduler.get('begin', 0)
+            scheduler.ramp_up = min(scheduler.ramp_up, max(0, steps - 1))
 
 
 def _schedulers(cfg: Config) -> list[ConfigDict]:

@@ -30,6 +30,7 @@ def config(**changes):
                     'eta_min': 0.001,
                 },
                 {'type': 'MultiStepLR', 'by_epoch': True, 'milestones': [8, 11]},
+                {'type': 'RampUpCosineLR', 'by_epoch': False, 'ramp_up': 1500, 'end': 125000},
             ],
             'auto_scale_lr': {'enable': True, 'base_batch_size': 64},
             **changes,
@@ -45,11 +46,12 @@ def test_the_papers_steps_and_learning_rates(images):
     assert cfg.train_cfg.max_iters == 125000 * 64 // total
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.1 * total / 64)
     assert cfg.train_dataloader.batch_size == images
-    linear, cosine, epochs = cfg.param_scheduler
+    linear, cosine, epochs, ramp = cfg.param_scheduler
     assert linear.end == cosine.begin == 1000 * 64 // total
     assert (cosine.end, cosine.T_max) == (cfg.train_cfg.max_iters, 124000 * 64 // total)
     assert cosine.eta_min == pytest.approx(0.001 * total / 64)
     assert epochs.milestones == [8, 11]
+    assert (ramp.ramp_up, ramp.end) == (1500 * 64 // total, cfg.train_cfg.max_iters)
     assert cfg.default_hooks.checkpoint.interval == 5000 * 64 // total
     # MMEngine must not scale once more.
     assert not cfg.auto_scale_lr.enable
@@ -72,6 +74,20 @@ def test_no_number_of_steps_becomes_zero_by_rounding():
         'val_begin': 1,
     }
     assert cfg.param_scheduler[0].begin == 0
+
+
+@pytest.mark.parametrize(('steps', 'ramp_up'), [(1, 0), (2, 1), (125, 2)])
+def test_a_ramp_stays_shorter_than_a_short_training(steps, ramp_up):
+    cfg = config()
+    scale_steps(cfg, steps / 125000)
+    assert (cfg.param_scheduler[-1].ramp_up, cfg.param_scheduler[-1].end) == (ramp_up, steps)
+
+
+def test_no_ramp_stays_no_ramp():
+    ramp = {'type': 'RampUpCosineLR', 'by_epoch': False, 'ramp_up': 0, 'end': 125000}
+    cfg = config(param_scheduler=[ramp])
+    scale_steps(cfg, 2)
+    assert cfg.param_scheduler[0].ramp_up == 0
 
 
 def test_a_config_without_base_batch_size_is_refused():
