@@ -31,7 +31,7 @@ def test_config_builds_a_detector_with_frn_everywhere(tmp_path):
 
 
 def test_files_that_the_documentation_names_exist():
-    pages = [ROOT / 'README.md', *ROOT.glob('docs/**/*.md'), *ROOT.glob('configs/*.md')]
+    pages = [ROOT / 'README.md', *ROOT.glob('docs/**/*.md'), *ROOT.glob('configs/**/*.md')]
     for page in pages:
         for target in re.findall(r'\]\(([^)#:]+)\)', page.read_text(encoding='utf-8')):
             assert (page.parent / target).exists(), f'{page.name}: {target}'

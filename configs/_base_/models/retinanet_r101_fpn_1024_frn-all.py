@@ -1,8 +1,8 @@
-_base_ = './retinanet_r101_fpn_1024_coco.py'
+_base_ = './retinanet_r101_fpn_1024.py'
 norm_cfg = dict(type='FRN', eps=1e-6)
 act_cfg = dict(type='TLU')
 model = dict(
     backbone=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-    neck=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
+    neck=dict(norm_cfg=norm_cfg),
     bbox_head=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
 )
