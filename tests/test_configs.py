@@ -1,6 +1,6 @@
 """Every config: it resolves and trains to the end of its schedule; the small ones build.
 
-The R101 detectors of table6 are built in test_configs_table6.py.
+The R101 detectors that table6 and lsj share are built in test_configs_table6.py.
 """
 
 from itertools import pairwise
@@ -11,6 +11,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.hub import get_config
 from torch import nn
 
 from mmdet_frn.layers import FRN, TLU
@@ -18,7 +19,7 @@ from mmdet_frn.layers import FRN, TLU
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('configs/*/*-all_*.py'))
 SMALL = [path for path in CONFIGS if '_r18_' in path]
-FOLDERS = ('configs/bccd', 'configs/shapes')
+FOLDERS = ('configs/bccd', 'configs/lsj', 'configs/shapes')
 NORMS = {'bn': nn.BatchNorm2d, 'gn': nn.GroupNorm, 'frn': FRN}
 
 
@@ -72,3 +73,21 @@ def test_schedule_ends_with_training(path):
     assert cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0
     assert cfg.train_cfg.max_iters % cfg.default_hooks.checkpoint.interval == 0
     assert cfg.default_hooks.checkpoint.max_keep_ckpts >= 2
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if '/lsj/' in path])
+def test_lsj_trains_as_mmdetections_does_and_tests_at_1024(path):
+    cfg = Config.fromfile(ROOT / path)
+    theirs = get_config('mmdet::common/lsj-100e_coco-detection.py')
+    defaults = {'backend_args': None}
+    for pipeline in (cfg.train_pipeline, theirs.train_pipeline):
+        pipeline[0] = {**pipeline[0], **defaults}
+    assert cfg.train_pipeline == theirs.train_pipeline
+    assert cfg.train_dataloader.dataset.pipeline[1:] == theirs.train_pipeline[1:]
+    assert [t.scale for t in theirs.test_pipeline if t.type == 'Resize'] == [(1333, 800)]
+    assert [t.scale for t in cfg.test_pipeline if t.type == 'Resize'] == [(1024, 1024)]
+    # Padding to a multiple of 1024 pads every crop to 1024x1024.
+    assert cfg.model.data_preprocessor.pad_size_divisor == 1024
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_iters) == (2, 90000)
+    assert cfg.auto_scale_lr.base_batch_size == 8 * 2

@@ -1,0 +1,1 @@
+_base_ = ['../_base_/models/retinanet_r101_fpn_1024_bn-all.py', '../_base_/lsj_training.py']
