@@ -28,7 +28,12 @@ _short.maxstring = _short.maxother = 80
 
 @dataclass(frozen=True)
 class Cell:
-    """One training and evaluation: a row (method), a column (images per GPU) and a seed."""
+    """One training and evaluation: a row (method), a column (images per GPU) and a seed.
+
+    ``num_gpus`` counts processes. With ``accumulate`` above 1 each of them takes that many
+    iterations for one step of the optimizer. ``base_lr`` is what a search over learning rates
+    varies, None without one.
+    """
 
     config: Path
     method: str
@@ -37,21 +42,30 @@ class Cell:
     seed: int
     folder: Path
     cfg: Config
+    accumulate: int = 1
+    base_lr: float | None = None
 
     @property
     def name(self) -> str:
         """Short name for people."""
-        return f'{self.method}, {self.images_per_gpu} images/GPU, seed {self.seed}'
+        searched = '' if self.base_lr is None else f', base lr {self.base_lr:g}'
+        return f'{self.method}, {self.images_per_gpu} images/GPU{searched}, seed {self.seed}'
 
     @property
     def batch_size(self) -> int:
-        """Images per step on all GPUs."""
-        return self.images_per_gpu * self.num_gpus
+        """Images per step of the optimizer on all GPUs."""
+        return self.images_per_gpu * self.num_gpus * self.accumulate
 
     @property
-    def max_iters(self) -> int:
-        """Training steps; epochs where the config counts those."""
-        return self.cfg.train_cfg.get('max_iters') or self.cfg.train_cfg.max_epochs
+    def steps(self) -> int:
+        """Steps of the optimizer; epochs where the config counts those."""
+        iters = self.cfg.train_cfg.get('max_iters') or self.cfg.train_cfg.max_epochs
+        return iters // self.accumulate
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate."""
+        return self.cfg.optim_wrapper.optimizer.lr
 
 
 def plan_cells(

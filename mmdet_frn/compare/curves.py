@@ -16,15 +16,17 @@ from .scalars import read_scalars
 _LINES = ('-', '--', ':', '-.')
 
 
-def plot_curves(cells: Sequence[Cell], path: Path) -> None:
-    """Draw the training loss and AP50 of each cell over the images seen, as a PNG.
+def plot_curves(cells: Sequence[Cell], path: Path, x: str = 'images seen', title: str = '') -> None:
+    """Draw the training loss and AP50 of each cell, as a PNG.
 
-    The images seen are the same for all batch sizes, the steps are not. A colour is a method, a
-    line style a number of images per GPU; seeds share both.
+    A colour is a method, a line style a number of images per GPU; seeds share both.
 
     Args:
         cells: The cells, finished or not.
         path: Where to write the PNG.
+        x: 'images seen', which are the same for all batch sizes, or 'step' of the optimizer, whose
+            number is not. Default 'images seen'.
+        title: Above the picture. Default none.
     """
     figure = Figure(figsize=(11, 4.2), layout='constrained')
     loss_axes, ap_axes = figure.subplots(1, 2)
@@ -34,6 +36,7 @@ def plot_curves(cells: Sequence[Cell], path: Path) -> None:
     labelled = set()
     for cell in cells:
         train, val = read_scalars(cell.folder)
+        per_iter = (1 if x == 'step' else cell.batch_size) / cell.accumulate
         style = {
             'color': colors[methods.index(cell.method) % len(colors)],
             'linestyle': _LINES[columns.index(cell.images_per_gpu) % len(_LINES)],
@@ -41,22 +44,23 @@ def plot_curves(cells: Sequence[Cell], path: Path) -> None:
         label = cell.method if len(columns) == 1 else f'{cell.method}, {cell.images_per_gpu}/GPU'
         if train:
             loss = _smooth([record['loss'] for record in train.values()])
-            seen = [step * cell.batch_size for step in train]
-            loss_axes.plot(seen, loss, label=None if label in labelled else label, **style)
+            at = [iteration * per_iter for iteration in train]
+            loss_axes.plot(at, loss, label=None if label in labelled else label, **style)
             labelled.add(label)
         points = [
-            (step * cell.batch_size, 100 * record[METRICS['AP50']])
-            for step, record in val.items()
+            (iteration * per_iter, 100 * record[METRICS['AP50']])
+            for iteration, record in val.items()
             if _has_ap(record)
         ]
         if points:
             ap_axes.plot(*zip(*points, strict=True), marker='o', markersize=4, **style)
-    loss_axes.set(xlabel='images seen', ylabel='training loss (smoothed)', yscale='log')
-    ap_axes.set(xlabel='images seen', ylabel='AP50', ylim=(0, 100))
+    loss_axes.set(xlabel=x, ylabel='training loss (smoothed)', yscale='log')
+    ap_axes.set(xlabel=x, ylabel='AP50', ylim=(0, 100))
     for axes in (loss_axes, ap_axes):
         axes.grid(alpha=0.3)
     if labelled:
-        loss_axes.legend()
+        loss_axes.legend(fontsize='small')
+    figure.suptitle(title, fontsize='medium', wrap=True)
     figure.savefig(path, dpi=120)
 
 

@@ -54,9 +54,9 @@ def compare(
         data=None if data is None else find_coco(data),
         options=options,
     )
-    failures = run_cells(cells, work_dir)
-    files = write_report(cells, work_dir / 'report', failures, title)
+    failed = run_cells(cells)
+    files = write_report(cells, work_dir / 'report', title)
     print(f'\n{terminal_table(cells)}\n\nWrote')
     for file in files:
         print(f'  {file}')
-    return 1 if failures else 0
+    return 1 if failed else 0

@@ -15,21 +15,19 @@ from mmdet_frn.version import __version__
 from .cells import Cell
 from .curves import plot_curves
 from .detections import plot_detections
-from .results import METRICS, read_result
+from .results import METRICS
+from .status import why_unfinished
 from .table import make_table, to_csv, to_markdown, to_text
 
 PAGE = 'report.md'
 
 
-def write_report(
-    cells: Sequence[Cell], folder: Path, failures: dict[Cell, str], title: str
-) -> list[Path]:
+def write_report(cells: Sequence[Cell], folder: Path, title: str) -> list[Path]:
     """Write what the cells gave so far; an earlier report in the folder is replaced.
 
     Args:
         cells: The cells, finished or not.
         folder: Where to write.
-        failures: The reason of each cell that failed in this run.
         title: Heading of the page.
 
     Returns:
@@ -41,10 +39,8 @@ def write_report(
     has_detections = plot_detections(cells, detections)
     results = folder / 'results.csv'
     write_text_atomic(results, to_csv(cells))
-    sections = [f'# {title}', to_markdown(make_table(cells)), _notes(cells)]
-    missing = [_missing(cell, failures) for cell in cells if read_result(cell.folder) is None]
-    if missing:
-        sections.append('\n'.join(['Blank cells:', '', *missing]))
+    sections = [f'# {title}', to_markdown(make_table(cells).rows()), _notes(cells)]
+    sections += unfinished_cells(cells)
     sections.append('![training loss and AP50](curves.png)')
     if has_detections:
         sections.append('![detections beside the ground truth](detections.png)')
@@ -55,7 +51,7 @@ def write_report(
 
 def terminal_table(cells: Sequence[Cell]) -> str:
     """Return the table of the finished cells for a terminal."""
-    return to_text(make_table(cells))
+    return to_text(make_table(cells).rows())
 
 
 def _notes(cells: Sequence[Cell]) -> str:
@@ -63,8 +59,8 @@ def _notes(cells: Sequence[Cell]) -> str:
     seeds = sorted({cell.seed for cell in cells})
     spread = ', mean ± standard deviation' if len(seeds) > 1 else ''
     schedule = ', '.join(
-        f'{images} images per GPU: {cell.max_iters} steps at lr {lr:g}'
-        for images, (cell, lr) in _schedules(cells).items()
+        f'{images} images per GPU: {cell.steps} steps at lr {cell.lr:g}'
+        for images, cell in {c.images_per_gpu: c for c in reversed(cells)}.items()
     )
     return '\n'.join(
         [
@@ -72,15 +68,21 @@ def _notes(cells: Sequence[Cell]) -> str:
             f'`{first.test_dataloader.dataset.ann_file}`. {cells[0].num_gpus} GPU(s) or '
             f'process(es); seeds {", ".join(map(str, seeds))}{spread}.',
             f'{schedule}.',
-            f'mmdet_frn {__version__}, mmdet {mmdet.__version__}, mmcv {mmcv.__version__}, '
-            f'torch {torch.__version__}.',
+            versions(),
         ]
     )
 
 
-def _schedules(cells: Sequence[Cell]) -> dict[int, tuple[Cell, float]]:
-    return {c.images_per_gpu: (c, c.cfg.optim_wrapper.optimizer.lr) for c in reversed(cells)}
+def versions() -> str:
+    """Return a sentence with the versions that the numbers were made with."""
+    return (
+        f'mmdet_frn {__version__}, mmdet {mmdet.__version__}, mmcv {mmcv.__version__}, '
+        f'torch {torch.__version__}.'
+    )
 
 
-def _missing(cell: Cell, failures: dict[Cell, str]) -> str:
-    return f'- {cell.name}: {failures.get(cell, "not finished")}'
+def unfinished_cells(cells: Sequence[Cell]) -> list[str]:
+    """Return a section that says why cells have no result; nothing if all have one."""
+    reasons = {cell.name: why_unfinished(cell) for cell in cells}
+    missing = [f'- {name}: {reason}' for name, reason in reasons.items() if reason]
+    return ['\n'.join(['Not finished:', '', *missing])] if missing else []

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import threading
 from pathlib import Path
 
+import torch
 from mmdet.evaluation import DumpDetResults
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -43,7 +45,16 @@ def run_cell(folder: Path, launcher: str = 'none') -> None:
     runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=str(folder / PREDICTIONS)))
     metrics = runner.test()
     if is_main_process():
-        write_result(folder, metrics, newest_checkpoint(folder))
+        write_result(folder, metrics, newest_checkpoint(folder), {'peak_memory': _peak_memory()})
+
+
+def _peak_memory() -> dict:
+    """Return the most memory that this process has used, in MB, and what kind of memory that is."""
+    if torch.cuda.is_available():
+        return {'mb': torch.cuda.max_memory_allocated() >> 20, 'of': 'GPU'}
+    # Linux counts in KB, macOS in bytes.
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return {'mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20, 'of': 'process'}
 
 
 def _end_with_parent() -> None:

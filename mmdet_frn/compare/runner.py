@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmdet_frn.datasets import check_cfg
@@ -13,52 +14,59 @@ from mmdet_frn.utils.lock import locked
 
 from .cells import Cell, prepare_folder
 from .progress import Progress
-from .results import METRICS, read_result
-from .scalars import last_step
+from .results import METRICS, read_result, write_failure
+from .status import steps_done
 
 LOG = 'log.txt'
 _LOCK = '.lock'
 
 
-def run_cells(cells: Sequence[Cell], work_dir: Path) -> dict[Cell, str]:
+def run_cells(cells: Sequence[Cell]) -> int:
     """Train and evaluate the cells that are not finished; a failed cell does not stop the others.
 
     Args:
         cells: The cells, see :func:`~mmdet_frn.compare.cells.plan_cells`.
-        work_dir: Folder of the comparison, which one run at a time may use.
 
     Returns:
-        The reason of each cell that failed.
+        How many failed; :func:`~mmdet_frn.compare.results.read_failure` has the reasons.
 
     Raises:
-        UsageError: another run uses the folder, or a cell's folder was made with other settings.
-        DatasetError: a dataset is unusable. Both before anything is trained.
+        UsageError: another run trains one of the cells, or a cell's folder was made with other
+            settings.
+        DatasetError: a dataset is unusable. All before anything is trained.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    refusal = f'another comparison is running in {work_dir}; wait for it or name another --work-dir'
-    with locked(work_dir / _LOCK, refusal):
+    with ExitStack() as locks:
         # The cells of a config share its datasets, and COCO's annotations take long to read.
         for cell in {cell.config: cell for cell in cells}.values():
             check_cfg(cell.cfg)
         for cell in cells:
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            refusal = (
+                f'another run is training {cell.name} in {cell.folder}; wait for it or name '
+                f'another --work-dir'
+            )
+            locks.enter_context(locked(cell.folder / _LOCK, refusal))
+        for cell in cells:
             prepare_folder(cell)
         progress = Progress(sum(map(_work, cells)), sum(_done(cell) for cell in cells))
-        failures = {}
+        failed = 0
         for i, cell in enumerate(cells):
             position = f'[{i + 1}/{len(cells)}] {cell.name}'
             if read_result(cell.folder) is not None:
                 progress.note(f'{position}: finished before')
                 continue
             others = sum(_done(other) for other in cells if other is not cell)
+            write_failure(cell.folder, None)
             failure = _run(cell, position, progress, others)
             if failure:
-                failures[cell] = failure
+                failed += 1
+                write_failure(cell.folder, failure)
                 progress.note(f'{position}: FAILED: {failure}')
             else:
                 metrics = read_result(cell.folder)['metrics']
                 shown = '  '.join(f'{k} {100 * metrics[v]:.1f}' for k, v in METRICS.items())
                 progress.note(f'{position}: {shown}')
-        return failures
+        return failed
 
 
 def _run(cell: Cell, position: str, progress: Progress, done_by_others: int) -> str | None:
@@ -78,8 +86,8 @@ def _run(cell: Cell, position: str, progress: Progress, done_by_others: int) -> 
     ):
         try:
             while process.poll() is None:
-                step = min(last_step(cell.folder), cell.max_iters)
-                what = f'{position}: {f"step {step}" if step else "starting"}/{cell.max_iters}'
+                step = steps_done(cell)
+                what = f'{position}: {f"step {step}" if step else "starting"}/{cell.steps}'
                 progress.show(done_by_others + step * cell.batch_size, what)
                 time.sleep(1)
         except BaseException:
@@ -93,14 +101,14 @@ def _run(cell: Cell, position: str, progress: Progress, done_by_others: int) -> 
 
 def _work(cell: Cell) -> int:
     """Training images of a cell."""
-    return cell.max_iters * cell.batch_size
+    return cell.steps * cell.batch_size
 
 
 def _done(cell: Cell) -> int:
     """Training images that a cell has seen."""
     if read_result(cell.folder) is not None:
         return _work(cell)
-    return min(last_step(cell.folder), cell.max_iters) * cell.batch_size
+    return steps_done(cell) * cell.batch_size
 
 
 def _last_error(log: Path) -> str | None:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import mean, stdev
 
 from .cells import Cell
@@ -18,12 +19,14 @@ BLANK = '-'
 class Table:
     """AP, AP50 and AP75 (0 to 100) of each method at each number of images per GPU.
 
-    ``values[method, metric, images_per_gpu]`` holds one value for each finished seed.
+    ``values[method, metric, images_per_gpu]`` holds one value for each finished seed, of the base
+    learning rate with the best mean AP; ``best[method, images_per_gpu]`` are those cells.
     """
 
     methods: list[str] = field(default_factory=list)
     images_per_gpu: list[int] = field(default_factory=list)
     values: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
+    best: dict[tuple[str, int], list[Cell]] = field(default_factory=dict)
 
     def cell(self, method: str, metric: str, images: int) -> str:
         """Mean over the seeds, with the standard deviation where there are several."""
@@ -32,6 +35,11 @@ class Table:
             return BLANK
         spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
         return f'{mean(values):.1f}{spread}'
+
+    def mean(self, method: str, metric: str, images: int) -> float | None:
+        """Mean over the seeds, None if none is finished."""
+        values = self.values.get((method, metric, images))
+        return mean(values) if values else None
 
     def rows(self) -> list[list[str]]:
         """Two rows of heading (metric, images per GPU), then one for each method."""
@@ -50,29 +58,44 @@ def make_table(cells: Sequence[Cell]) -> Table:
         methods=list(dict.fromkeys(cell.method for cell in cells)),
         images_per_gpu=sorted({cell.images_per_gpu for cell in cells}, reverse=True),
     )
-    for cell in cells:
-        result = read_result(cell.folder)
-        for metric, key in METRICS.items() if result else ():
-            values = table.values.setdefault((cell.method, metric, cell.images_per_gpu), [])
-            values.append(100 * result['metrics'][key])
+    for method, images in product(table.methods, table.images_per_gpu):
+        place = [c for c in cells if (c.method, c.images_per_gpu) == (method, images)]
+        best = _best(place)
+        if best:
+            table.best[method, images] = best
+        for metric in METRICS if best else ():
+            table.values[method, metric, images] = [_percent(cell, metric) for cell in best]
     return table
 
 
-def to_text(table: Table) -> str:
-    """Return the table for a terminal."""
-    rows = table.rows()
+def _best(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the finished cells of the base learning rate with the best mean AP."""
+    finished = [cell for cell in cells if read_result(cell.folder) is not None]
+    searched = {cell.base_lr: [c for c in finished if c.base_lr == cell.base_lr] for cell in cells}
+    return max(
+        searched.values(),
+        key=lambda group: mean(_percent(c, 'AP') for c in group) if group else -1,
+        default=[],
+    )
+
+
+def _percent(cell: Cell, metric: str) -> float:
+    return 100 * read_result(cell.folder)['metrics'][METRICS[metric]]
+
+
+def to_text(rows: Sequence[Sequence[str]], headings: int = 2) -> str:
+    """Return rows for a terminal, with a rule below the first ``headings``."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         '  '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
         for row in rows
     ]
     rule = '-' * (sum(widths) + 2 * (len(widths) - 1))
-    return '\n'.join([*lines[:2], rule, *lines[2:]])
+    return '\n'.join([*lines[:headings], rule, *lines[headings:]])
 
 
-def to_markdown(table: Table) -> str:
-    """Return the table in Markdown; its one row of heading is the metrics."""
-    rows = table.rows()
+def to_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in Markdown, the first as heading."""
     lines = [f'| {" | ".join(row)} |' for row in rows]
     lines.insert(1, f'|:--|{"--:|" * (len(rows[0]) - 1)}')
     return '\n'.join(lines)
@@ -98,8 +121,8 @@ def to_csv(cells: Sequence[Cell]) -> str:
                 cell.images_per_gpu,
                 cell.num_gpus,
                 cell.seed,
-                cell.max_iters,
-                f'{cell.cfg.optim_wrapper.optimizer.lr:g}',
+                cell.steps,
+                f'{cell.lr:g}',
                 *(metrics.get(key, '') for key in keys),
             ]
         )

@@ -29,12 +29,12 @@ def test_cells_are_the_product_column_by_column(tmp_path):
         assert cell.cfg.randomness.seed == cell.seed
         assert cell.cfg.work_dir == str(cell.folder)
     by_images = {cell.images_per_gpu: cell for cell in cells}
-    assert by_images[2].max_iters == 2 * by_images[4].max_iters
+    assert by_images[2].steps == 2 * by_images[4].steps
 
 
 def test_steps_are_those_at_the_configs_own_batch_size(tmp_path):
     cells = plan_cells(CONFIGS[:1], [4, 2, 1], tmp_path, steps=100)
-    assert [cell.max_iters for cell in cells] == [50, 100, 200]
+    assert [cell.steps for cell in cells] == [50, 100, 200]
     assert [cell.cfg.param_scheduler[-1].end for cell in cells] == [50, 100, 200]
 
 

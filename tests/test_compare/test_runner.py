@@ -159,18 +159,23 @@ def test_interrupt_stops_cleanly(command):
     assert 'run the same command again' in out
 
 
-def test_two_comparisons_do_not_share_a_folder(tmp_path, tiny_shapes, tiny_options, monkeypatch):
+def test_two_comparisons_do_not_train_one_cell(tmp_path, tiny_shapes, tiny_options, monkeypatch):
     import fcntl
 
     monkeypatch.chdir(ROOT)
     cells = plan_cells(
-        [CONFIG.format('frn')], [2], tmp_path, data=find_coco(tiny_shapes), options=tiny_options
+        [CONFIG.format('frn'), CONFIG.format('gn')],
+        [2],
+        tmp_path,
+        data=find_coco(tiny_shapes),
+        options=tiny_options,
     )
-    with (tmp_path / '.lock').open('w') as lock:
+    cells[1].folder.mkdir()
+    with (cells[1].folder / '.lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match='another comparison is running'):
-            run_cells(cells, tmp_path)
-    assert not cells[0].folder.exists()
+        with pytest.raises(UsageError, match='another run is training GN, 2 images/GPU, seed 0'):
+            run_cells(cells)
+    assert not list(tmp_path.glob('*/config.py'))
 
 
 def test_bad_data_is_reported_in_a_line_before_anything_is_written(command, tmp_path, tiny_shapes):

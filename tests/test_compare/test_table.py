@@ -46,13 +46,13 @@ def test_rows_are_methods_and_columns_metrics_by_images_per_gpu(cells):
 
 
 def test_markdown_has_as_many_columns_in_every_line(cells):
-    lines = to_markdown(make_table(cells)).splitlines()
+    lines = to_markdown(make_table(cells).rows()).splitlines()
     assert len({line.count('|') for line in lines}) == 1
     assert lines[1].startswith('|:--|--:|')
 
 
 def test_text_is_aligned(cells):
-    lines = to_text(make_table(cells)).splitlines()
+    lines = to_text(make_table(cells).rows()).splitlines()
     assert lines[0].index('AP50') + len('AP50') == lines[1].index('8', lines[1].index('2')) + 1
     assert set(lines[2]) == {'-'}
 
