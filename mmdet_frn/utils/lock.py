@@ -21,7 +21,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     Raises:
         UsageError: another process holds it.
     """
-    with path.open('w') as lock:
+    with path.open('a') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -58,7 +58,10 @@ def test_mmengines_defaults_grow_too(cfg):
 
 @pytest.mark.parametrize(
     'name',
-    ['bccd/retinanet_r18_fpn_gn-all_bccd', 'retinanet/retinanet_r101_fpn_bn-all_1024_coco'],
+    [
+        'bccd/retinanet_r18_fpn_gn-all_bccd',
+        'table6/retinanet_r101_fpn_bn-all_8xb2-500k_coco-1024',
+    ],
 )
 def test_the_other_configs_can_be_accumulated(name, request):
     cfg = Config.fromfile(request.config.rootpath / f'configs/{name}.py')

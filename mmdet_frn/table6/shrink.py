@@ -1,0 +1,123 @@
+"""Trials: Table 6 with steps, resolution, network and dataset shrunk together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmengine.config import Config
+
+from mmdet_frn.compare.scaling import scale_steps
+from mmdet_frn.utils.errors import UsageError
+
+# Of COCO 2017. A trial takes its share of these, so that it leaves a smaller set whole.
+COCO_IMAGES = {'train': 118287, 'val': 5000}
+_FULL_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Network:
+    """Size of a RetinaNet: ResNet depth and width, channels and convolutions of neck and head."""
+
+    depth: int
+    base_channels: int
+    channels: int
+    stacked_convs: int
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        width = '' if self.base_channels == 64 else f' at {self.base_channels}/64 of its width'
+        return f'ResNet-{self.depth}{width}, {self.channels} channels in neck and head'
+
+
+# The scale down to which each is used.
+_NETWORKS = {
+    0.5: Network(101, 64, 256, 4),
+    0.05: Network(50, 64, 256, 4),
+    0.005: Network(18, 64, 256, 4),
+    0.0: Network(18, 32, 64, 2),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How far a trial is from the paper's protocol.
+
+    With ``factor`` S, steps are multiplied by S, the images' side by S^(1/4), the number of images
+    by S^(1/2), and the network is the largest of four that S admits.
+
+    Args:
+        factor: S, above 0 and at most 1, which is the paper's protocol.
+
+    Raises:
+        UsageError: ``factor`` is out of range.
+    """
+
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor <= 1:
+            raise UsageError(f'--scale must be above 0 and at most 1, but is {self.factor:g}')
+
+    @property
+    def side(self) -> int:
+        """Side of the input in pixels, a multiple of 32 from 64 on."""
+        return max(64, round(_FULL_SIDE * self.factor**0.25 / 32) * 32)
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+        return next(net for least, net in _NETWORKS.items() if self.factor >= least)
+
+    def images(self, split: str) -> int | None:
+        """Most images of 'train' or 'val' to use; None for all."""
+        if self.factor == 1:
+            return None
+        return max(32, round(COCO_IMAGES[split] * self.factor**0.5))
+
+    @property
+    def note(self) -> str:
+        """What a title says of it; empty for the paper's protocol."""
+        if self.factor == 1:
+            return ''
+        return (
+            f"trial at scale {self.factor:g}, not the paper's protocol: {self.factor:g} of the "
+            f'steps, {self.side}x{self.side} pixels, {self.network.name}, at most '
+            f'{self.images("train")} training and {self.images("val")} validation images, BN* '
+            f'{"from ImageNet" if self._has_weights else "without ImageNet weights"}'
+        )
+
+    @property
+    def _has_weights(self) -> bool:
+        return self.network.base_channels == 64
+
+    def apply(self, cfg: Config) -> None:
+        """Shrink steps, resolution and network of a Table 6 config, in place."""
+        if self.factor == 1:
+            return
+        scale_steps(cfg, self.factor)
+        schedule = cfg.param_scheduler
+        schedule.ramp_up = min(schedule.ramp_up, schedule.end - 1)
+        logger = cfg.default_hooks.logger
+        logger.interval = max(1, round(logger.interval * self.factor))
+        for split in ('train', 'val', 'test'):
+            for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
+                for key in ('scale', 'crop_size'):
+                    if key in transform:
+                        transform[key] = (self.side, self.side)
+        model, net = cfg.model, self.network
+        model.data_preprocessor.pad_size_divisor = self.side
+        expansion = 4 if net.depth >= 50 else 1
+        model.backbone.depth = net.depth
+        model.backbone.base_channels = net.base_channels
+        model.neck.in_channels = [net.base_channels * expansion * 2**i for i in range(4)]
+        model.neck.out_channels = net.channels
+        model.bbox_head.in_channels = model.bbox_head.feat_channels = net.channels
+        model.bbox_head.stacked_convs = net.stacked_convs
+        init_cfg = model.backbone.get('init_cfg') or {}
+        if init_cfg.get('type') == 'Pretrained':
+            model.backbone.init_cfg = (
+                dict(init_cfg, checkpoint=f'torchvision://resnet{net.depth}')
+                if self._has_weights
+                else None
+            )
