@@ -79,11 +79,11 @@ def test_schedule_ends_with_training(path):
 def test_lsj_trains_as_mmdetections_does_and_tests_at_1024(path):
     cfg = Config.fromfile(ROOT / path)
     theirs = get_config('mmdet::common/lsj-100e_coco-detection.py')
-    defaults = {'backend_args': None}
-    for pipeline in (cfg.train_pipeline, theirs.train_pipeline):
-        pipeline[0] = {**pipeline[0], **defaults}
-    assert cfg.train_pipeline == theirs.train_pipeline
-    assert cfg.train_dataloader.dataset.pipeline[1:] == theirs.train_pipeline[1:]
+    # Ours seeds the augmentation first, and leaves backend_args at its default.
+    seeding, *ours = cfg.train_pipeline
+    assert seeding.type == 'SeedByPosition'
+    assert [{'backend_args': None, **ours[0]}, *ours[1:]] == theirs.train_pipeline
+    assert cfg.train_dataloader.dataset.pipeline == cfg.train_pipeline
     assert [t.scale for t in theirs.test_pipeline if t.type == 'Resize'] == [(1333, 800)]
     assert [t.scale for t in cfg.test_pipeline if t.type == 'Resize'] == [(1024, 1024)]
     # Padding to a multiple of 1024 pads every crop to 1024x1024.

@@ -4,6 +4,7 @@ _base_ = ['./datasets/coco_1024.py', './default_runtime.py']
 max_iters = 90000
 image_size = (1024, 1024)
 train_pipeline = [
+    dict(type='SeedByPosition'),
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.1, 2.0), keep_ratio=True),

@@ -38,7 +38,7 @@ def write_table6(cells: Sequence[Cell], folder: Path, scale: Scale) -> list[Path
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = make_table(cells)
-    title = 'Table 6: object detection on COCO' + (f' ({scale.note})' if scale.note else '')
+    title = 'Table 6: object detection on COCO' + (f' ({scale.title})' if scale.title else '')
     page, results = folder / 'table6.md', folder / 'table6.csv'
     ap, curves = folder / 'ap_by_images_per_gpu.png', folder / 'curves.png'
     plot_ap(table, ap, title)
@@ -47,6 +47,7 @@ def write_table6(cells: Sequence[Cell], folder: Path, scale: Scale) -> list[Path
     write_text_atomic(results, _to_csv(cells, table, scale))
     sections = [
         f'# {title}',
+        *([scale.note] if scale.note else []),
         to_markdown(table.rows()),
         "The same with the paper's figure and the difference to it:",
         to_markdown(_beside_the_paper(table)),

@@ -76,15 +76,22 @@ class Scale:
         return max(32, round(COCO_IMAGES[split] * self.factor**0.5))
 
     @property
+    def title(self) -> str:
+        """What every title says of it; empty for the paper's protocol."""
+        if self.factor == 1:
+            return ''
+        return f"trial at scale {self.factor:g}, not the paper's protocol"
+
+    @property
     def note(self) -> str:
-        """What a title says of it; empty for the paper's protocol."""
+        """What it shrinks, in a sentence; empty for the paper's protocol."""
         if self.factor == 1:
             return ''
         return (
-            f"trial at scale {self.factor:g}, not the paper's protocol: {self.factor:g} of the "
-            f'steps, {self.side}x{self.side} pixels, {self.network.name}, at most '
-            f'{self.images("train")} training and {self.images("val")} validation images, BN* '
-            f'{"from ImageNet" if self._has_weights else "without ImageNet weights"}'
+            f'{self.title[0].upper()}{self.title[1:]}: {self.factor:g} of the steps, '
+            f'{self.side}x{self.side} pixels, {self.network.name}, at most {self.images("train")} '
+            f'training and {self.images("val")} validation images, BN* '
+            f'{"from ImageNet" if self._has_weights else "without ImageNet weights"}.'
         )
 
     @property
