@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test test-gpu lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
 CANDIDATES := .venv/bin/python python3 python3.12 python3.11 python3.10
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo [DATA=<COCO-format folder>] [WORK_DIR=<folder>]'
 	@echo '                    set up, then train, evaluate and compare BN, GN and FRN; a report at the end'
 	@echo 'make test           set up, then lint and the whole test suite'
+	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
 	@echo 'make setup [PYTHON=<python 3.10 to 3.12>] [MMCV_WHEEL=<file.whl>]'
 	@echo '                    .venv with the pinned stack and this package; seconds when nothing changed'
 	@echo 'make lint           check style'
@@ -31,6 +32,10 @@ demo: setup
 
 test: lint
 	$(VENV_PYTHON) -m pytest
+
+test-gpu: export FORCE_CUDA = 1
+test-gpu: setup
+	PYTHON=$(VENV_PYTHON) tools/test_gpu.sh
 
 lint: setup
 	$(VENV_PYTHON) -m ruff check .
