@@ -17,6 +17,8 @@ from .venv import VirtualEnv, base_python
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TORCH = ('torch', 'torchvision')
+# Those of mmcv's build are read by our own too.
+SETTINGS = (*BUILD_SETTINGS, 'MMDET_FRN_WITH_OPS')
 BUILD_TOOLS = ('pip', 'setuptools', 'wheel', 'ninja', 'psutil', 'packaging', 'numpy')
 INDEX_REMEDY = (
     'Where pip could not reach its index or lacked a version: check the network and the index that '
@@ -204,7 +206,7 @@ def run(mmcv_wheel: str) -> int:
     venv = VirtualEnv(CHECKOUT)
     try:
         environ = pip_environ(os.environ)
-        settings = {name: environ[name] for name in BUILD_SETTINGS if given(environ, name)}
+        settings = {name: environ[name] for name in SETTINGS if given(environ, name)}
         if mmcv_wheel:
             settings['MMCV_WHEEL'] = preflight.describe_wheel(mmcv_wheel)
         with locked(CHECKOUT):
