@@ -73,7 +73,7 @@ def run(cells: Sequence[Cell], work_dir: Path, protocol: Protocol, config_dir: P
     Returns:
         Exit status: 0, or 1 if a cell failed.
     """
-    keep_protocol(work_dir, protocol, sorted({cell.base_lr for cell in cells}))
+    keep_protocol(work_dir, protocol, cells)
     for cell in {cell.config: cell for cell in cells}.values():
         write_subsets(cell.cfg)
     failed = run_cells(cells)
@@ -92,7 +92,7 @@ def submit_array(
     options: Sequence[str] = (),
 ) -> None:
     """Write a Slurm array for the unfinished cells and, unless ``dry_run``, submit it."""
-    keep_protocol(work_dir, protocol, sorted({cell.base_lr for cell in cells}))
+    keep_protocol(work_dir, protocol, cells)
     script = write_array(cells, command, work_dir, at_once=at_once, options=options)
     print(f'Wrote {script}')
     print(f'dry run, not submitted: sbatch {script}' if dry_run else submit(script))
@@ -100,6 +100,8 @@ def submit_array(
 
 def report(work_dir: Path, config_dir: Path) -> None:
     """Print the table and write the report on every cell of a work directory.
+
+    Needs neither the datasets nor a GPU.
 
     Raises:
         UsageError: nothing was run there.
@@ -109,16 +111,16 @@ def report(work_dir: Path, config_dir: Path) -> None:
         raise UsageError(
             f'{work_dir} holds no run of Table 6; give the --work-dir of the run command'
         )
-    base_lrs = kept.pop('base_lrs')
-    protocol = Protocol(**{**kept, 'scale': Scale(kept['scale'])})
-    cells = plan_table6(config_dir, work_dir, protocol, base_lrs=base_lrs)
-    files = write_table6(cells, work_dir / 'report', protocol.scale)
-    print(f'\n{terminal_table6(cells, protocol.scale)}\n\nWrote')
+    scale = Scale(kept['scale'])
+    protocol = Protocol(kept['num_gpus'], scale, kept['seed'], options=kept['options'])
+    cells = plan_table6(config_dir, work_dir, protocol, base_lrs=kept['base_lrs'])
+    files = write_table6(cells, work_dir / 'report', scale, kept['evaluated_on'])
+    print(f'\n{terminal_table6(cells, scale)}\n\nWrote')
     for file in files:
         print(f'  {file}')
 
 
-def keep_protocol(work_dir: Path, protocol: Protocol, base_lrs: Sequence[float]) -> None:
+def keep_protocol(work_dir: Path, protocol: Protocol, cells: Sequence[Cell]) -> None:
     """Note what a work directory is for, so that the report needs no more than its name.
 
     Raises:
@@ -130,10 +132,12 @@ def keep_protocol(work_dir: Path, protocol: Protocol, base_lrs: Sequence[float])
         'seed': protocol.seed,
         'data': protocol.data,
         'options': protocol.options,
+        'evaluated_on': cells[0].cfg.test_dataloader.dataset.ann_file,
     }
+    base_lrs = {cell.base_lr for cell in cells}
     kept = _read(work_dir)
     if kept is not None:
-        base_lrs = sorted({*kept.pop('base_lrs'), *base_lrs})
+        base_lrs.update(kept.pop('base_lrs'))
         # Through JSON, which has lists for tuples.
         differing = [k for k, v in json.loads(json.dumps(new)).items() if kept[k] != v]
         if differing:
@@ -143,7 +147,7 @@ def keep_protocol(work_dir: Path, protocol: Protocol, base_lrs: Sequence[float])
                 f'--work-dir'
             )
     work_dir.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**new, 'base_lrs': list(base_lrs)}, indent=2) + '\n'
+    text = json.dumps({**new, 'base_lrs': sorted(base_lrs)}, indent=2) + '\n'
     write_text_atomic(work_dir / _PROTOCOL, text)
 
 

@@ -25,13 +25,16 @@ from .shrink import Scale
 _LR_TOLERANCE = 1e-6
 
 
-def write_table6(cells: Sequence[Cell], folder: Path, scale: Scale) -> list[Path]:
+def write_table6(
+    cells: Sequence[Cell], folder: Path, scale: Scale, evaluated_on: str
+) -> list[Path]:
     """Write what the cells gave so far; an earlier report in the folder is replaced.
 
     Args:
         cells: All cells, finished or not.
         folder: Where to write.
         scale: The trial's, which every title names.
+        evaluated_on: Annotation file of the evaluation.
 
     Returns:
         The files written: Markdown, CSV and two pictures.
@@ -51,7 +54,7 @@ def write_table6(cells: Sequence[Cell], folder: Path, scale: Scale) -> list[Path
         to_markdown(table.rows()),
         "The same with the paper's figure and the difference to it:",
         to_markdown(_beside_the_paper(table)),
-        _notes(cells),
+        _notes(cells, evaluated_on),
         'The base learning rate with the best AP, and what training took:',
         to_markdown(_costs(table, cells)),
         '\n'.join(_lr_lines(cells)),
@@ -107,13 +110,13 @@ def _costs(table: Table, cells: Sequence[Cell]) -> list[list[str]]:
     return rows
 
 
-def _notes(cells: Sequence[Cell]) -> str:
+def _notes(cells: Sequence[Cell], evaluated_on: str) -> str:
     first = cells[0]
     by = f', each for {first.accumulate} by accumulation' if first.accumulate > 1 else ''
     return '\n'.join(
         [
             f"{', '.join(METRICS)} are COCO's, in percent, on "
-            f'`{first.cfg.test_dataloader.dataset.ann_file}`; the paper reports one run of each '
+            f'`{evaluated_on}`; the paper reports one run of each '
             f'cell with the best of three base learning rates. {first.num_gpus} GPU(s) or '
             f'process(es){by}; seed {first.seed}.',
             versions(),

@@ -23,7 +23,6 @@ def make_cell(tmp_path):
                 'train_cfg': {'max_iters': STEPS[images] * accumulate},
                 'optim_wrapper': {'optimizer': {'lr': lr}},
                 'param_scheduler': {'type': 'RampUpCosineLR', 'ramp_up': RAMP_UP[images]},
-                'test_dataloader': {'dataset': {'ann_file': 'val.json'}},
             }
         )
         folder = tmp_path / f'{method.replace("*", "s")}_{images}_{base_lr}'

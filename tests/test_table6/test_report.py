@@ -32,7 +32,7 @@ def rows(page):
 
 
 def test_page(cells, tmp_path):
-    files = write_table6(cells, tmp_path / 'report', Scale())
+    files = write_table6(cells, tmp_path / 'report', Scale(), 'val.json')
     page = files[0].read_text()
     assert page.startswith('# Table 6: object detection on COCO\n')
     table = rows(page)
@@ -55,7 +55,7 @@ def test_page(cells, tmp_path):
 
 
 def test_csv_and_pictures(cells, tmp_path):
-    _, results, ap, curves = write_table6(cells, tmp_path / 'report', Scale())
+    _, results, ap, curves = write_table6(cells, tmp_path / 'report', Scale(), 'val.json')
     with results.open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == len(cells)
@@ -69,11 +69,11 @@ def test_csv_and_pictures(cells, tmp_path):
 
 def test_wrong_learning_rates_are_named(make_cell, tmp_path):
     cells = [make_cell('FRN', 8, ap=0.3), make_cell('GN', 8, ap=0.3, lr_factor=1.5)]
-    page = write_table6(cells, tmp_path / 'report', Scale())[0].read_text()
+    page = write_table6(cells, tmp_path / 'report', Scale(), 'val.json')[0].read_text()
     assert '1 of 2 logs follow the formula' in page
     assert '- GN, 8 images/GPU, base lr 0.05, seed 0: off by 5.0e-01' in page
 
 
 def test_a_trial_says_so_in_its_title(cells, tmp_path):
-    page = write_table6(cells, tmp_path / 'report', Scale(0.01))[0].read_text()
+    page = write_table6(cells, tmp_path / 'report', Scale(0.01), 'val.json')[0].read_text()
     assert "trial at scale 0.01, not the paper's protocol" in page.splitlines()[0]

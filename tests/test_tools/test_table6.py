@@ -68,6 +68,7 @@ def test_killed_run_goes_on_and_reports(table6, tmp_path):
     assert (first / 'result.json').read_bytes() == finished
     assert (second / 'result.json').exists()
     page = (work / 'report' / 'table6.md').read_text()
+    assert 'instances_val_first32.json' in page
     assert f'trial at scale {float(SCALE):g}' in page.splitlines()[0]
     assert '2 of 2 logs follow the formula' in page
     with (work / 'report' / 'table6.csv').open() as file:
