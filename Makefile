@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu lint format clean
+.PHONY: help setup demo test test-gpu bench lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
 CANDIDATES := .venv/bin/python python3 python3.12 python3.11 python3.10
@@ -16,6 +16,8 @@ help:
 	@echo '                    set up, then train, evaluate and compare BN, GN and FRN; a report at the end'
 	@echo 'make test           set up, then lint and the whole test suite'
 	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
+	@echo 'make bench [ARGS=<options of tools/benchmark_ops.py>]'
+	@echo '                    time FRN+TLU beside BN+ReLU and others; a report in results/'
 	@echo 'make setup [PYTHON=<python 3.10 to 3.12>] [MMCV_WHEEL=<file.whl>]'
 	@echo '                    .venv with the pinned stack and this package; seconds when nothing changed'
 	@echo 'make lint           check style'
@@ -36,6 +38,9 @@ test: lint
 test-gpu: export FORCE_CUDA = 1
 test-gpu: setup
 	PYTHON=$(VENV_PYTHON) tools/test_gpu.sh
+
+bench: setup
+	$(VENV_PYTHON) tools/benchmark_ops.py $(ARGS)
 
 lint: setup
 	$(VENV_PYTHON) -m ruff check .

@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` by renaming a finished sibling, replacing what was there."""
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` by renaming a finished sibling, replacing what was there."""
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    part.write_text(text, encoding='utf-8')
+    part.write_bytes(content)
     part.replace(path)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as :func:`write_bytes_atomic` does."""
+    write_bytes_atomic(path, text.encode('utf-8'))

@@ -6,6 +6,7 @@ from frn_equations import LAYOUTS, make_inputs
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmdet_frn import ops
+from mmdet_frn.benchmark.memory import peak_bytes
 
 CASES = [
     ((2, 3, 4, 3), 'contiguous', False, 'number'),
@@ -92,21 +93,6 @@ def test_opcheck(fused, device, case):
     mask = [True, True, True, eps is not None, True, residual is not None]
     full = (inputs.dz, x, rstd, weight, bias, eps, value, tau, residual, mask)
     torch.library.opcheck(backward, full, test_utils=('test_schema', 'test_faketensor'))
-
-
-def peak_bytes(run):
-    """The most that ``run`` holds at once on the CPU, beyond what was there before."""
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as prof:
-        run()
-    held = peak = 0
-    events = prof.profiler.kineto_results.events()
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        if event.name() == '[memory]':
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
 
 
 def test_peak_memory_is_no_higher_than_of_batch_norm(fused):
