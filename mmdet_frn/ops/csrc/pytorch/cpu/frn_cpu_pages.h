@@ -12,7 +12,8 @@
 
 namespace mmdet_frn {
 
-// From this size on glibc maps each allocation anew, so that the advice outlives no tensor.
+// Where glibc's mmap threshold ends: what is larger is mostly mapped anew each time, and the advice
+// goes with it.
 constexpr size_t kFreshBytes = 32 << 20;
 
 // Asks for huge pages under an output that is about to be written. Advice only: where the kernel
