@@ -104,14 +104,13 @@ inline void add_squares(Pack<T>& sum, const T* x, int64_t count) {
   }
 }
 
-// y, and as a mask where tau replaces it. Forward and backward both call this: the mask of backward
-// is that of forward to the bit.
+// y for the input v, and as a mask where tau replaces it. Forward and backward both call this: the
+// mask of backward is that of forward to the bit.
 template <typename T>
-inline void activate(const T* x, const T* residual, int64_t count, const Coeffs<T>& c, Pack<T>& y,
-                     Pack<T>& dropped) {
-  y = load(x, count);
+inline void activate(const Pack<T>& v, const T* residual, int64_t count, const Coeffs<T>& c,
+                     Pack<T>& y, Pack<T>& dropped) {
   for (int k = 0; k < kParts<T>; ++k) {
-    y.part[k] = at::vec::fmadd(y.part[k], c.scale.part[k], c.shift.part[k]);
+    y.part[k] = at::vec::fmadd(v.part[k], c.scale.part[k], c.shift.part[k]);
   }
   if (residual != nullptr) {
     const auto r = load(residual, count);
@@ -124,8 +123,9 @@ inline void activate(const T* x, const T* residual, int64_t count, const Coeffs<
 
 template <typename T>
 inline void apply_pack(const T* x, const T* residual, T* z, int64_t count, const Coeffs<T>& c) {
+  const auto v = load(x, count);
   Pack<T> y, dropped;
-  activate(x, residual, count, c, y, dropped);
+  activate(v, residual, count, c, y, dropped);
   for (int k = 0; k < kParts<T>; ++k) {
     y.part[k] = Vec<Acc<T>>::blendv(y.part[k], c.tau.part[k], dropped.part[k]);
   }
@@ -135,10 +135,10 @@ inline void apply_pack(const T* x, const T* residual, T* z, int64_t count, const
 template <typename T>
 inline void add_grad_sums(Pack<T>* sums, const T* dz, const T* x, const T* residual, int64_t count,
                           const Coeffs<T>& c) {
-  Pack<T> y, dropped;
-  activate(x, residual, count, c, y, dropped);
-  const auto d = load(dz, count);
   const auto v = load(x, count);
+  Pack<T> y, dropped;
+  activate(v, residual, count, c, y, dropped);
+  const auto d = load(dz, count);
   const auto zero = Vec<Acc<T>>(Acc<T>(0));
   for (int k = 0; k < kParts<T>; ++k) {
     const auto g = Vec<Acc<T>>::blendv(d.part[k], zero, dropped.part[k]);
@@ -152,15 +152,15 @@ inline void add_grad_sums(Pack<T>* sums, const T* dz, const T* x, const T* resid
 template <typename T>
 inline void grad_pack(const T* dz, const T* x, const T* residual, T* dx, T* dresidual,
                       int64_t count, const Coeffs<T>& c) {
+  const auto v = load(x, count);
   Pack<T> y, dropped;
-  activate(x, residual, count, c, y, dropped);
+  activate(v, residual, count, c, y, dropped);
   auto g = load(dz, count);
   for (int k = 0; k < kParts<T>; ++k) {
     g.part[k] = Vec<Acc<T>>::blendv(g.part[k], Vec<Acc<T>>(Acc<T>(0)), dropped.part[k]);
   }
   if (dresidual != nullptr) store(dresidual, g, count);
   if (dx == nullptr) return;
-  const auto v = load(x, count);
   for (int k = 0; k < kParts<T>; ++k) {
     g.part[k] = at::vec::fmadd(v.part[k], c.slope.part[k].neg(), c.scale.part[k] * g.part[k]);
   }
