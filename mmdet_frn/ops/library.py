@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -51,3 +53,15 @@ def is_compiled() -> bool:
 def has_kernels(device_type: str) -> bool:
     """Tell whether the library has fused kernels for tensors on ``device_type``, as 'cuda'."""
     return device_type in _DEVICE_TYPES
+
+
+@contextmanager
+def reference_only() -> Iterator[None]:
+    """Let the ops run on their reference inside the block, to compare the two."""
+    global _DEVICE_TYPES  # noqa: PLW0603
+    saved = _DEVICE_TYPES
+    _DEVICE_TYPES = frozenset()
+    try:
+        yield
+    finally:
+        _DEVICE_TYPES = saved

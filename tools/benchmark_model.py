@@ -1,0 +1,57 @@
+"""Time a training step of RetinaNet with BN, GN, and FRN on the reference and the fused ops.
+
+Forward, loss and backward of R101 at 1024x1024 on a GPU, of R50 at 512x512 on a CPU.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from mmdet_frn.benchmark.device import device_name
+from mmdet_frn.benchmark.measure import DTYPES
+from mmdet_frn.benchmark.model import measure_steps, to_markdown
+from mmdet_frn.utils.config import load_config
+from mmdet_frn.utils.errors import one_line_errors
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = str(ROOT / 'configs/retinanet/retinanet_r101_fpn_{}-all_1024_coco.py')
+NORMS = {'BN': 'bn', 'GN': 'gn', 'FRN fused': 'frn', 'FRN reference': 'frn'}
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    gpu = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add('--depth', type=int, default=101 if gpu else 50, help='of the ResNet (%(default)s)')
+    add('--size', type=int, default=1024 if gpu else 512, help='of the images (%(default)s)')
+    add('--images', type=int, default=2, help='images in a batch (%(default)s)')
+    add('--rounds', type=int, default=20 if gpu else 5, help='steps of each (%(default)s)')
+    add('--norms', nargs='+', choices=list(NORMS), default=list(NORMS))
+    add('--dtype', choices=list(DTYPES), default='fp32', help='half: autocast (%(default)s)')
+    add('--device', default='cuda' if gpu else 'cpu', help='(%(default)s)')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the benchmark and print a table in Markdown."""
+    args = parse_args()
+    device = torch.device(args.device)
+    with one_line_errors():
+        configs = {
+            name: load_config(CONFIG.format(NORMS[name]), {'model.backbone.depth': args.depth})
+            for name in args.norms
+        }
+        steps = measure_steps(
+            configs, device, args.size, args.images, args.rounds, DTYPES[args.dtype]
+        )
+    print(f'RetinaNet R{args.depth}-FPN, {args.images} images of {args.size}x{args.size}, ', end='')
+    print(f'{args.dtype}, {device_name(device)}, torch {torch.__version__}\n')
+    print(to_markdown(steps))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
