@@ -16,7 +16,7 @@ from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import one_line_errors
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = str(ROOT / 'configs/retinanet/retinanet_r101_fpn_{}-all_1024_coco.py')
+CONFIG = str(ROOT / 'configs/table6/retinanet_r101_fpn_{}-all_8xb2-500k_coco-1024.py')
 NORMS = {'BN': 'bn', 'GN': 'gn', 'FRN fused': 'frn', 'FRN reference': 'frn'}
 
 

@@ -22,7 +22,7 @@ from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError, one_line_errors
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / 'configs/retinanet/retinanet_r101_fpn_bn-all_1024_coco.py'
+CONFIG = ROOT / 'configs/table6/retinanet_r101_fpn_bn-all_8xb2-500k_coco-1024.py'
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,11 +9,10 @@ from functools import partial
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
+from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 
 from mmdet_frn.ops.library import has_kernels, reference_only
 
@@ -60,9 +59,14 @@ def measure_steps(
         try:
             if name.endswith('fused') and not has_kernels(device.type):
                 raise RuntimeError(f'no fused kernels for {device.type} in this build')
-            step = partial(
-                _step, _build(cfg, device), *random_batch(device, size, images), name, dtype
+            model = _build(cfg, device)
+            shape = (3, size, size)
+            classes = cfg.model.bbox_head.num_classes
+            data = demo_mm_inputs(
+                images, [shape] * images, [5] * images, num_classes=classes, device=device
             )
+            data = model.data_preprocessor(data, training=True)
+            step = partial(_step, model, data, name, dtype)
             step()
             found[name] = Step(name, peak_megabytes=peak_bytes(step, device) / 1e6)
             steps[name] = step
@@ -79,34 +83,14 @@ def _build(cfg: Config, device: torch.device) -> nn.Module:
     return MODELS.build(cfg.model).to(device).train()
 
 
-def random_batch(
-    device: torch.device, size: int, images: int
-) -> tuple[Tensor, list[DetDataSample]]:
-    """Random images, always the same, with five boxes each of class 0."""
-    generator = torch.Generator().manual_seed(0)
-    samples = []
-    for _ in range(images):
-        corner, extent = (torch.rand(2, 5, 2, generator=generator) * size / 2).unbind()
-        sample = DetDataSample(metainfo=dict(img_shape=(size, size), pad_shape=(size, size)))
-        sample.gt_instances = InstanceData(
-            bboxes=torch.cat([corner, corner + extent], 1).to(device),
-            labels=torch.zeros(5, dtype=torch.long, device=device),
-        )
-        samples.append(sample)
-    return torch.randn(images, 3, size, size, generator=generator).to(device), samples
-
-
-def _step(
-    model: nn.Module, inputs: Tensor, samples: list[DetDataSample], name: str, dtype: torch.dtype
-) -> None:
+def _step(model: nn.Module, data: dict, name: str, dtype: torch.dtype) -> None:
     with ExitStack() as stack:
         if name.endswith('reference'):
             stack.enter_context(reference_only())
         if dtype != torch.float32:
-            stack.enter_context(torch.autocast(inputs.device.type, dtype))
-        losses = model(inputs, samples, mode='loss')
-    total = sum(sum(loss) if isinstance(loss, list) else loss for loss in losses.values())
-    total.backward()
+            stack.enter_context(torch.autocast(data['inputs'].device.type, dtype))
+        losses = model(**data, mode='loss')
+    model.parse_losses(losses)[0].backward()
     model.zero_grad(set_to_none=True)
 
 

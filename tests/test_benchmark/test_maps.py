@@ -5,7 +5,7 @@ import pytest
 from mmdet_frn.benchmark.maps import find_maps
 from mmdet_frn.utils.config import load_config
 
-CONFIG = 'configs/retinanet/retinanet_r101_fpn_{}-all_1024_coco.py'
+CONFIG = 'configs/table6/retinanet_r101_fpn_{}-all_8xb2-500k_coco-1024.py'
 
 
 @pytest.fixture
