@@ -2,7 +2,6 @@
 #include <ATen/Dispatch.h>
 
 #include "frn_cpu_blocks.h"
-#include "frn_cpu_pages.h"
 
 namespace mmdet_frn {
 namespace {
@@ -196,8 +195,6 @@ void Backward<T>::reduce_over_samples() const {
 
 void frn_backward_cpu(const FrnArgs& args, const at::Tensor& dz, const at::Tensor& rstd,
                       const FrnGrads& grads) {
-  advise_huge_pages(grads.dx);
-  advise_huge_pages(grads.dresidual);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, args.x.scalar_type(),
                                   "frn_backward_cpu", [&] {
                                     const Backward<scalar_t> call(args, dz, rstd, grads);

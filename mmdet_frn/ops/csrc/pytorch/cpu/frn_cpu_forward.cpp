@@ -2,7 +2,6 @@
 #include <ATen/Dispatch.h>
 
 #include "frn_cpu_blocks.h"
-#include "frn_cpu_pages.h"
 
 namespace mmdet_frn {
 namespace {
@@ -107,7 +106,6 @@ void forward_columns(const FrnArgs& args, T* z, Acc<T>* rstd) {
 }  // namespace
 
 void frn_forward_cpu(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd) {
-  advise_huge_pages(z);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, args.x.scalar_type(), "frn_forward_cpu",
                                   [&] {
                                     auto* out = z.data_ptr<scalar_t>();
