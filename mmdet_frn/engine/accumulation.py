@@ -1,4 +1,4 @@
-"""One process in place of several: the same images, gradients and learning rates in each step."""
+"""Fewer processes than a config is for: the same images, gradients and learning rates."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from .accumulation_checks import check_accumulable
 
 
 def accumulate(cfg: Config, counts: int) -> None:
-    """Change ``cfg``, written for ``counts`` processes, into one for a single process.
+    """Change ``cfg``, written for some number of processes, into one for a ``counts``-th of them.
 
-    The process takes the batches of the ``counts`` processes one after the other, as they were, and
-    makes an optimizer step with the mean of their gradients, as DistributedDataParallel does.
+    Each process takes the batches of ``counts`` of them one after the other, as they were, and
+    makes an optimizer step with the mean of the gradients, as DistributedDataParallel does.
     Iterations are micro-batches from then on, also in logs and names of checkpoints: whatever the
     config does at step t happens at iteration ``counts * t``. Schedulers keep their numbers and
     count optimizer steps. docs/reproducibility.md says what is equal and what is not.
 
     Args:
         cfg: Config whose training counts iterations; changed in place.
-        counts: Processes to imitate, so micro-batches of ``train_dataloader.batch_size`` images in
-            an optimizer step.
+        counts: Processes that each one imitates, so its micro-batches of
+            ``train_dataloader.batch_size`` images in an optimizer step.
 
     Raises:
         UsageError: something in the config could not be imitated exactly; nothing was changed.

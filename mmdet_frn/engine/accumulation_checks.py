@@ -20,11 +20,11 @@ _HARMLESS_HOOKS = {
 
 
 def check_accumulable(cfg: Config, counts: int) -> None:
-    """Raise unless one process with ``counts`` micro-batches a step can do as ``counts`` processes.
+    """Raise unless a process with ``counts`` micro-batches a step can do as ``counts`` processes.
 
     Args:
-        cfg: Config of the ``counts`` processes.
-        counts: Processes.
+        cfg: Config of the processes.
+        counts: Processes that one is to imitate.
 
     Raises:
         UsageError: it cannot; the message names the part of the config and the remedy.

@@ -35,19 +35,20 @@ class StreamSampler(InfiniteSampler):
     """MMEngine's InfiniteSampler, in its order, with indices that know their position.
 
     InfiniteSampler deals one shuffled stream to K processes like cards: rank r gets every K-th
-    index from the r-th on. With ``micro_batches=K`` a single process gets, for each optimizer step,
-    the batch of rank 0, then that of rank 1, and so on to rank K - 1.
+    index from the r-th on. With ``micro_batches=m`` each of P processes gets, for each optimizer
+    step, the batches of m of the K = m * P ranks, one after the other: process p those of ranks p,
+    p + P, p + 2P and so on.
 
     Args:
         dataset: The dataset.
         shuffle: Shuffle anew for each pass through the dataset. Default True.
         seed: Of the shuffling. Default None: a random one.
-        micro_batches: Batches that make an optimizer step, one for each process that is imitated.
-            Default 1.
+        micro_batches: Batches of this process that make an optimizer step, one for each rank that
+            it imitates. Default 1.
         batch_size: The dataloader's; asked for only with more than one micro-batch. Default None.
 
     Raises:
-        UsageError: ``micro_batches`` above 1 in more than one process or without ``batch_size``.
+        UsageError: ``micro_batches`` below 1, or above 1 without ``batch_size``.
     """
 
     def __init__(
@@ -61,11 +62,6 @@ class StreamSampler(InfiniteSampler):
         super().__init__(dataset, shuffle, seed)
         if micro_batches < 1:
             raise UsageError(f'micro_batches must be at least 1, but are {micro_batches}')
-        if micro_batches > 1 and self.world_size > 1:
-            raise UsageError(
-                f'micro_batches={micro_batches} imitate processes in one process, but there are '
-                f'{self.world_size}; start one, or train with the config that was not accumulated'
-            )
         if micro_batches > 1 and (batch_size is None or batch_size < 1):
             raise UsageError(
                 f'micro_batches={micro_batches} need batch_size, that of the dataloader, but it '

@@ -59,6 +59,18 @@ def test_weights_and_learning_rates_are_those_of_two_processes(norm, cfg, train,
 
 
 @pytest.mark.slow
+def test_two_processes_do_as_four(cfg, train, weights):
+    several = train(cfg('frn'), 'several', processes=4)
+    accumulated = cfg('frn')
+    accumulate(accumulated, 2)
+    two = train(accumulated, 'two', processes=2)
+    for step in (STEPS // 2, STEPS):
+        expected, found = weights(several, step), weights(two, step * 2)
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-7, msg=key)
+
+
+@pytest.mark.slow
 def test_a_checkpoint_of_the_processes_is_not_resumed_by_one(cfg, train):
     several = train(cfg('frn'), 'several')
     accumulated = cfg('frn')

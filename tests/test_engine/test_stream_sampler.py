@@ -70,10 +70,19 @@ def test_an_index_survives_the_way_to_a_worker():
     assert (copy, copy.seed, copy.position) == (index, 5, 0)
 
 
-def test_several_processes_with_micro_batches_are_refused(as_rank):
-    as_rank(0, 2)
-    with pytest.raises(UsageError, match=r'micro_batches=2 imitate processes .* there are 2'):
-        StreamSampler(IMAGES, micro_batches=2, batch_size=1)
+def test_two_processes_get_the_batches_of_six(as_rank):
+    streams = []
+    for rank in range(6):
+        as_rank(rank, 6)
+        streams.append(iter(StreamSampler(IMAGES, seed=5)))
+    few = []
+    for rank in range(2):
+        as_rank(rank, 2)
+        few.append(iter(StreamSampler(IMAGES, True, 5, 3, 2)))
+    for _ in range(STEPS):
+        for imitated in range(6):
+            batch = with_positions(few[imitated % 2], 2)
+            assert batch == with_positions(streams[imitated], 2)
 
 
 @pytest.mark.parametrize(
