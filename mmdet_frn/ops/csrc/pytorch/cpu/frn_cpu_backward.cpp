@@ -20,6 +20,7 @@ struct Backward {
   at::Tensor storage;
   double* sums;
   int64_t rows;
+  bool stream;
 
   Backward(const FrnArgs& args, const at::Tensor& dz, const at::Tensor& rstd, const FrnGrads& grads)
       : args(args),
@@ -33,7 +34,8 @@ struct Backward {
         dresidual(data_or_null<T>(grads.dresidual)),
         storage(at::empty({kSums, args.n, args.c}, args.weight.options().dtype(at::kDouble))),
         sums(storage.data_ptr<double>()),
-        rows(args.n * args.c) {}
+        rows(args.n * args.c),
+        stream(streams(args.x)) {}
 
   bool wants_elements() const { return dx != nullptr || dresidual != nullptr; }
 
@@ -66,7 +68,7 @@ void backward_rows(const Backward<T>& call) {
   const auto grad_block = [&](int64_t row, int64_t b, const RowCoeffs<A>& coeffs) {
     const auto at = blocks.begin(row, b);
     call.loops.grad(call.dz + at, call.x + at, call.residual_at(at), call.dx_at(at),
-                    call.dresidual_at(at), blocks.size(b), coeffs);
+                    call.dresidual_at(at), blocks.size(b), coeffs, call.stream);
   };
   if (!blocks.split()) {
     at::parallel_for(0, blocks.rows, blocks.grain(), [&](int64_t begin, int64_t end) {
@@ -155,7 +157,7 @@ void backward_columns(const Backward<T>& call) {
         const auto at = blocks.begin(first + i / blocks.count, b);
         call.loops.grad_columns(call.dz + at, call.x + at, call.residual_at(at), call.dx_at(at),
                                 call.dresidual_at(at), blocks.size(b), blocks.cols,
-                                table.image(i / blocks.count));
+                                table.image(i / blocks.count), call.stream);
       }
     });
   }

@@ -20,6 +20,11 @@ constexpr int64_t kColumnBlock = 16384;  // elements of [HW][C] summed in one go
 constexpr int64_t kGroupBytes =
     2 << 20;  // x of the images between whose two reads nothing else is read
 
+// Outputs from here on are written past the caches, which would not hold them until they are read.
+constexpr size_t kStreamBytes = 16 << 20;
+
+inline bool streams(const at::Tensor& x) { return x.nbytes() >= kStreamBytes; }
+
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // [N][C][HW]: rows of `len`, each cut into `count` blocks.

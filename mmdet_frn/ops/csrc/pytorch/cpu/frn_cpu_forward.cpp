@@ -17,10 +17,11 @@ void forward_rows(const FrnArgs& args, T* z, Acc<T>* rstd) {
   const auto sum_block = [&](int64_t row, int64_t b) {
     return loops.sum_squares(x + blocks.begin(row, b), blocks.size(b));
   };
+  const bool stream = streams(args.x);
   const auto apply_block = [&](int64_t row, int64_t b) {
     const auto at = blocks.begin(row, b);
     loops.apply(x + at, residual ? residual + at : nullptr, z + at, blocks.size(b),
-                params.row(row % args.c, rstd[row]));
+                params.row(row % args.c, rstd[row]), stream);
   };
   const auto finish = [&](int64_t row, double sum) {
     rstd[row] = params.rstd(sum, args.hw, row % args.c);
@@ -65,6 +66,7 @@ void forward_columns(const FrnArgs& args, T* z, Acc<T>* rstd) {
       at::empty({blocks.group, blocks.count, blocks.stride}, args.weight.options());
   auto* sums = scratch.data_ptr<A>();
   const ColumnTable<A> table(args.weight.options(), blocks.group, blocks.stride);
+  const bool stream = streams(args.x);
 
   for (int64_t first = 0; first < args.n; first += blocks.group) {
     const auto images = std::min(blocks.group, args.n - first);
@@ -97,7 +99,7 @@ void forward_columns(const FrnArgs& args, T* z, Acc<T>* rstd) {
         const auto b = i % blocks.count;
         const auto at = blocks.begin(first + i / blocks.count, b);
         loops.apply_columns(x + at, residual ? residual + at : nullptr, z + at, blocks.size(b),
-                            blocks.cols, table.image(i / blocks.count));
+                            blocks.cols, table.image(i / blocks.count), stream);
       }
     });
   }

@@ -5,6 +5,7 @@
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
 
+#include <cstring>
 #include <tuple>
 #include <type_traits>
 
@@ -38,17 +39,46 @@ inline Pack<T> load(const T* p, int64_t count) {
 }
 
 template <typename T>
-inline void store(T* p, const Pack<T>& pack, int64_t count) {
+inline Vec<T> narrow(const Pack<T>& pack) {
   if constexpr (kParts<T> == 1) {
-    pack.part[0].store(p, count);
+    return pack.part[0];
 #ifdef MMDET_FRN_BF16_INSTRUCTIONS
   } else if constexpr (std::is_same_v<T, at::BFloat16>) {
-    const auto rounded = _mm512_cvtne2ps_pbh(pack.part[1], pack.part[0]);
-    Vec<T>(reinterpret_cast<__m512i>(rounded)).store(p, count);
+    return Vec<T>(reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(pack.part[1], pack.part[0])));
 #endif
   } else {
-    at::vec::convert_from_float<T>(pack.part[0], pack.part[1]).store(p, count);
+    return at::vec::convert_from_float<T>(pack.part[0], pack.part[1]);
   }
+}
+
+// Streaming goes past the caches: an ordinary store first reads the line that it overwrites.
+// It needs p aligned to a vector, and a fence before another thread reads.
+template <bool kStream, typename T>
+inline void store(T* p, const Pack<T>& pack, int64_t count) {
+  const auto v = narrow(pack);
+#if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
+  if constexpr (kStream) {
+    if (count == kWidth<T>) {
+#ifdef CPU_CAPABILITY_AVX512
+      __m512i bits;
+      std::memcpy(&bits, &v, sizeof(bits));
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(p), bits);
+#else
+      __m256i bits;
+      std::memcpy(&bits, &v, sizeof(bits));
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(p), bits);
+#endif
+      return;
+    }
+  }
+#endif
+  v.store(p, count);
+}
+
+inline void fence() {
+#if defined(CPU_CAPABILITY_AVX512) || defined(CPU_CAPABILITY_AVX2)
+  _mm_sfence();
+#endif
 }
 
 template <typename T>
@@ -121,7 +151,7 @@ inline void activate(const Pack<T>& v, const T* residual, int64_t count, const C
   }
 }
 
-template <typename T>
+template <bool kStream, typename T>
 inline void apply_pack(const T* x, const T* residual, T* z, int64_t count, const Coeffs<T>& c) {
   const auto v = load(x, count);
   Pack<T> y, dropped;
@@ -129,7 +159,7 @@ inline void apply_pack(const T* x, const T* residual, T* z, int64_t count, const
   for (int k = 0; k < kParts<T>; ++k) {
     y.part[k] = Vec<Acc<T>>::blendv(y.part[k], c.tau.part[k], dropped.part[k]);
   }
-  store(z, y, count);
+  store<kStream>(z, y, count);
 }
 
 template <typename T>
@@ -149,7 +179,7 @@ inline void add_grad_sums(Pack<T>* sums, const T* dz, const T* x, const T* resid
   }
 }
 
-template <typename T>
+template <bool kStream, typename T>
 inline void grad_pack(const T* dz, const T* x, const T* residual, T* dx, T* dresidual,
                       int64_t count, const Coeffs<T>& c) {
   const auto v = load(x, count);
@@ -159,12 +189,12 @@ inline void grad_pack(const T* dz, const T* x, const T* residual, T* dx, T* dres
   for (int k = 0; k < kParts<T>; ++k) {
     g.part[k] = Vec<Acc<T>>::blendv(g.part[k], Vec<Acc<T>>(Acc<T>(0)), dropped.part[k]);
   }
-  if (dresidual != nullptr) store(dresidual, g, count);
+  if (dresidual != nullptr) store<kStream>(dresidual, g, count);
   if (dx == nullptr) return;
   for (int k = 0; k < kParts<T>; ++k) {
     g.part[k] = at::vec::fmadd(v.part[k], c.slope.part[k].neg(), c.scale.part[k] * g.part[k]);
   }
-  store(dx, g, count);
+  store<kStream>(dx, g, count);
 }
 
 }  // namespace

@@ -31,26 +31,28 @@ constexpr int kSumGx = 1;       // g * x
 constexpr int kSumDropped = 2;  // dz - g
 constexpr int kSums = 3;
 
-// A null residual is none; a null dx or dresidual is not written.
+// A null residual is none; a null dx or dresidual is not written. `stream` writes past the caches,
+// where the outputs are aligned for it.
 template <typename T>
 struct Primitives {
   using A = Acc<T>;
   // Rows: `len` adjacent elements of one (n, c).
   A (*sum_squares)(const T* x, int64_t len);
-  void (*apply)(const T* x, const T* residual, T* z, int64_t len, const RowCoeffs<A>& coeffs);
+  void (*apply)(const T* x, const T* residual, T* z, int64_t len, const RowCoeffs<A>& coeffs,
+                bool stream);
   void (*grad_sums)(const T* dz, const T* x, const T* residual, int64_t len,
                     const RowCoeffs<A>& coeffs, A* sums);
   void (*grad)(const T* dz, const T* x, const T* residual, T* dx, T* dresidual, int64_t len,
-               const RowCoeffs<A>& coeffs);
+               const RowCoeffs<A>& coeffs, bool stream);
   // Columns: `rows` positions of `cols` adjacent channels, each position `cols` after the last one;
   // sums[i * stride + c] is sum i of channel c.
   void (*sum_squares_columns)(const T* x, int64_t rows, int64_t cols, A* sums);
   void (*apply_columns)(const T* x, const T* residual, T* z, int64_t rows, int64_t cols,
-                        const ColumnCoeffs<A>& coeffs);
+                        const ColumnCoeffs<A>& coeffs, bool stream);
   void (*grad_sums_columns)(const T* dz, const T* x, const T* residual, int64_t rows, int64_t cols,
                             const ColumnCoeffs<A>& coeffs, A* sums, int64_t stride);
   void (*grad_columns)(const T* dz, const T* x, const T* residual, T* dx, T* dresidual,
-                       int64_t rows, int64_t cols, const ColumnCoeffs<A>& coeffs);
+                       int64_t rows, int64_t cols, const ColumnCoeffs<A>& coeffs, bool stream);
 };
 
 // The table for this processor; ATEN_CPU_CAPABILITY limits it as it does ATen's own kernels.

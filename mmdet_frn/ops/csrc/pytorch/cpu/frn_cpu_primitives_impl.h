@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <type_traits>
 
 #include "frn_cpu_pack.h"
 #include "frn_cpu_primitives.h"
@@ -26,6 +28,21 @@ inline void for_each_pack(int64_t begin, int64_t len, F f) {
   if (i < len) f(i, len - i);
 }
 
+// Calls f with std::true_type where an output may be streamed to: every vector of it is aligned if
+// its start is, and `pitch` elements further down the start of the next row. Null is no output.
+template <typename T, typename F>
+inline void with_stream(bool stream, int64_t pitch, const T* out, const T* other, F f) {
+  constexpr uintptr_t kBytes = sizeof(Vec<T>);
+  const auto bits = reinterpret_cast<uintptr_t>(out) | reinterpret_cast<uintptr_t>(other) |
+                    static_cast<uintptr_t>(pitch) * sizeof(T);
+  if (stream && bits % kBytes == 0) {
+    f(std::true_type());
+    fence();
+  } else {
+    f(std::false_type());
+  }
+}
+
 template <typename T>
 MMDET_FRN_FLATTEN Acc<T> sum_squares(const T* x, int64_t len) {
   constexpr int kChains = 4;  // additions in flight: one chain would wait for its own latency
@@ -41,10 +58,12 @@ MMDET_FRN_FLATTEN Acc<T> sum_squares(const T* x, int64_t len) {
 
 template <typename T>
 MMDET_FRN_FLATTEN void apply(const T* x, const T* residual, T* z, int64_t len,
-                             const RowCoeffs<Acc<T>>& coeffs) {
+                             const RowCoeffs<Acc<T>>& coeffs, bool stream) {
   const Coeffs<T> c(coeffs);
-  for_each_pack<T>(0, len, [&](int64_t at, int64_t n) {
-    apply_pack(x + at, residual ? residual + at : nullptr, z + at, n, c);
+  with_stream<T>(stream, 0, z, nullptr, [&](auto streamed) {
+    for_each_pack<T>(0, len, [&](int64_t at, int64_t n) {
+      apply_pack<streamed.value>(x + at, residual ? residual + at : nullptr, z + at, n, c);
+    });
   });
 }
 
@@ -73,21 +92,26 @@ MMDET_FRN_FLATTEN void grad_sums(const T* dz, const T* x, const T* residual, int
 
 template <typename T>
 MMDET_FRN_FLATTEN void grad(const T* dz, const T* x, const T* residual, T* dx, T* dresidual,
-                            int64_t len, const RowCoeffs<Acc<T>>& coeffs) {
+                            int64_t len, const RowCoeffs<Acc<T>>& coeffs, bool stream) {
   const Coeffs<T> c(coeffs);
-  for_each_pack<T>(0, len, [&](int64_t at, int64_t n) {
-    grad_pack(dz + at, x + at, residual ? residual + at : nullptr, dx ? dx + at : nullptr,
-              dresidual ? dresidual + at : nullptr, n, c);
+  with_stream<T>(stream, 0, dx, dresidual, [&](auto streamed) {
+    for_each_pack<T>(0, len, [&](int64_t at, int64_t n) {
+      grad_pack<streamed.value>(dz + at, x + at, residual ? residual + at : nullptr,
+                                dx ? dx + at : nullptr, dresidual ? dresidual + at : nullptr, n, c);
+    });
   });
 }
 
-// Calls f(row, count of rows, column, count of columns) for tiles of a few rows and one vector of
-// channels, row by row of tiles: memory is read in order, and coefficients serve several rows.
+// Calls f(row, count of rows, column, count of columns) for tiles of one vector of channels, row by
+// row of tiles. Within a page memory is read strictly in order: the prefetcher loses track of rows
+// that share one, and half the bandwidth with them. Rows of a page and more are taken four at a
+// time, so that coefficients and sums, which then do not fit the L1 cache, serve four.
 template <typename T, typename F>
 inline void for_each_tile(int64_t rows, int64_t cols, F f) {
-  constexpr int64_t kTileRows = 4;
-  for (int64_t row = 0; row < rows; row += kTileRows) {
-    const auto count = std::min(kTileRows, rows - row);
+  constexpr int64_t kPageBytes = 4096;
+  const int64_t tile_rows = cols * static_cast<int64_t>(sizeof(T)) < kPageBytes ? 1 : 4;
+  for (int64_t row = 0; row < rows; row += tile_rows) {
+    const auto count = std::min(tile_rows, rows - row);
     for_each_pack<T>(0, cols, [&](int64_t column, int64_t n) { f(row, count, column, n); });
   }
 }
@@ -120,13 +144,16 @@ MMDET_FRN_FLATTEN void sum_squares_columns(const T* x, int64_t rows, int64_t col
 
 template <typename T>
 MMDET_FRN_FLATTEN void apply_columns(const T* x, const T* residual, T* z, int64_t rows,
-                                     int64_t cols, const ColumnCoeffs<Acc<T>>& coeffs) {
-  for_each_tile<T>(rows, cols, [&](int64_t row, int64_t count, int64_t column, int64_t n) {
-    const Coeffs<T> c(coeffs, column);
-    for (int64_t r = row; r < row + count; ++r) {
-      const auto at = r * cols + column;
-      apply_pack(x + at, residual ? residual + at : nullptr, z + at, n, c);
-    }
+                                     int64_t cols, const ColumnCoeffs<Acc<T>>& coeffs,
+                                     bool stream) {
+  with_stream<T>(stream, cols, z, nullptr, [&](auto streamed) {
+    for_each_tile<T>(rows, cols, [&](int64_t row, int64_t count, int64_t column, int64_t n) {
+      const Coeffs<T> c(coeffs, column);
+      for (int64_t r = row; r < row + count; ++r) {
+        const auto at = r * cols + column;
+        apply_pack<streamed.value>(x + at, residual ? residual + at : nullptr, z + at, n, c);
+      }
+    });
   });
 }
 
@@ -151,15 +178,18 @@ MMDET_FRN_FLATTEN void grad_sums_columns(const T* dz, const T* x, const T* resid
 
 template <typename T>
 MMDET_FRN_FLATTEN void grad_columns(const T* dz, const T* x, const T* residual, T* dx, T* dresidual,
-                                    int64_t rows, int64_t cols,
-                                    const ColumnCoeffs<Acc<T>>& coeffs) {
-  for_each_tile<T>(rows, cols, [&](int64_t row, int64_t count, int64_t column, int64_t n) {
-    const Coeffs<T> c(coeffs, column);
-    for (int64_t r = row; r < row + count; ++r) {
-      const auto at = r * cols + column;
-      grad_pack(dz + at, x + at, residual ? residual + at : nullptr, dx ? dx + at : nullptr,
-                dresidual ? dresidual + at : nullptr, n, c);
-    }
+                                    int64_t rows, int64_t cols, const ColumnCoeffs<Acc<T>>& coeffs,
+                                    bool stream) {
+  with_stream<T>(stream, cols, dx, dresidual, [&](auto streamed) {
+    for_each_tile<T>(rows, cols, [&](int64_t row, int64_t count, int64_t column, int64_t n) {
+      const Coeffs<T> c(coeffs, column);
+      for (int64_t r = row; r < row + count; ++r) {
+        const auto at = r * cols + column;
+        grad_pack<streamed.value>(dz + at, x + at, residual ? residual + at : nullptr,
+                                  dx ? dx + at : nullptr, dresidual ? dresidual + at : nullptr, n,
+                                  c);
+      }
+    });
   });
 }
 
