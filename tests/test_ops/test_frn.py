@@ -50,6 +50,19 @@ def test_long_rows(frn_tlu, device, dtype, shape, layout):
     assert_op_matches(frn_tlu, make_inputs(shape, dtype, device, LAYOUTS[layout], True, 'one'))
 
 
+# From 16 MB on the CPU kernels write past the caches; the first has rows and positions of whole
+# vectors, the second not.
+@pytest.mark.parametrize('layout', ['contiguous', 'channels_last', 'misaligned'])
+@pytest.mark.parametrize(('channels', 'width'), [(64, 352), (61, 381)])
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_large_outputs(fused, device, dtype, channels, width, layout):
+    height = (16 << 20) // (channels * width * dtype.itemsize) + 1
+    shape = (1, channels, height, width)
+    inputs = make_inputs(shape, dtype, device, LAYOUTS[layout], residual=True)
+    assert inputs.x.nbytes >= 16 << 20
+    assert_op_matches(ops.frn_tlu, inputs)
+
+
 def test_without_threshold(fused, device):
     inputs = make_inputs((2, 5, 7, 7), torch.float32, device)
     inputs.tau = torch.full_like(inputs.tau, -100.0)

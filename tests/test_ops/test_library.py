@@ -66,6 +66,11 @@ for dtype in TOLERANCE:
     for layout in ('contiguous', 'channels_last'):
         for shape in [(2, 70, 7, 7), (2, 33), (1, 3, 100, 101)]:
             assert_op_matches(op, make_inputs(shape, dtype, 'cpu', LAYOUTS[layout], True, 'one'))
+# Large enough to be written past the caches.
+for dtype, height in ((torch.float32, 192), (torch.bfloat16, 384)):
+    for layout in ('contiguous', 'channels_last'):
+        inputs = make_inputs((1, 64, height, 352), dtype, 'cpu', LAYOUTS[layout], True, 'one')
+        assert_op_matches(op, inputs)
 print(torch.backends.cpu.get_cpu_capability())
 """
     run_python(code, Path(__file__).parent, ATEN_CPU_CAPABILITY=capability)
