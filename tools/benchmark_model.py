@@ -40,10 +40,11 @@ def main() -> int:
     args = parse_args()
     device = torch.device(args.device)
     with one_line_errors():
-        configs = {
-            name: load_config(CONFIG.format(NORMS[name]), {'model.backbone.depth': args.depth})
-            for name in args.norms
+        options = {
+            'model.backbone.depth': args.depth,
+            'model.data_preprocessor.pad_size_divisor': args.size,
         }
+        configs = {name: load_config(CONFIG.format(NORMS[name]), options) for name in args.norms}
         steps = measure_steps(
             configs, device, args.size, args.images, args.rounds, DTYPES[args.dtype]
         )
