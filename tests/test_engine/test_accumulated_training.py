@@ -64,10 +64,12 @@ def test_two_processes_do_as_four(cfg, train, weights):
     accumulated = cfg('frn')
     accumulate(accumulated, 2)
     two = train(accumulated, 'two', processes=2)
-    for step in (STEPS // 2, STEPS):
+    # Four gradients are added in another order; training carries the rounding on, from 1e-7 after
+    # four steps to 3e-5 after eight where this was written. A wrong order of images gives 1e-3.
+    for step, tolerance in ((STEPS // 2, 1e-6), (STEPS, 2e-4)):
         expected, found = weights(several, step), weights(two, step * 2)
         for key, value in expected.items():
-            torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-7, msg=key)
+            torch.testing.assert_close(found[key], value, rtol=0, atol=tolerance, msg=key)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from mmdet.models.backbones import CSPDarknet, CSPNeXt, Darknet
 from mmdet.models.dense_heads import ATSSHead, FCOSHead, RetinaHead, YOLOXHead
 from mmdet.models.necks import FPN, NASFPN, PAFPN, YOLOXPAFPN
 from mmdet.models.roi_heads.bbox_heads import Shared4Conv1FCBBoxHead
+from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmdet_frn.layers import FRN, TLU
@@ -77,6 +78,12 @@ def test_depthwise_separable_module_sizes_both_activations():
     assert module.pointwise_conv.activate.num_features == 6
 
 
+@pytest.fixture
+def _mmdet_scope():
+    """Build as within MMDetection, whatever Runner another test may have left behind."""
+    init_default_scope('mmdet')
+
+
 COMPONENTS = {
     'Darknet': lambda: Darknet(norm_cfg=NORM, act_cfg=ACT),
     'CSPDarknet': lambda: CSPDarknet(widen_factor=0.125, norm_cfg=NORM, act_cfg=ACT),
@@ -105,6 +112,7 @@ COMPONENTS = {
 }
 
 
+@pytest.mark.usefixtures('_mmdet_scope')
 @pytest.mark.parametrize('name', COMPONENTS)
 def test_components_of_mmdetection_build_with_frn_and_no_lazy_parameter(name):
     module = COMPONENTS[name]()
@@ -114,6 +122,7 @@ def test_components_of_mmdetection_build_with_frn_and_no_lazy_parameter(name):
     assert not any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters())
 
 
+@pytest.mark.usefixtures('_mmdet_scope')
 @pytest.mark.parametrize('name', ['CSPDarknet', 'FPN', 'YOLOXPAFPN'])
 def test_every_parameter_of_a_component_gets_a_gradient(name):
     torch.manual_seed(0)
