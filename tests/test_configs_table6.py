@@ -77,7 +77,7 @@ def test_the_papers_training(method, images, base_lr, lr):
     assert cfg.train_cfg.max_iters == base_steps * 64 / batch_size
     assert cfg.train_cfg.max_iters * batch_size == 64 * base_steps  # images seen
     assert cfg.train_dataloader.batch_size == images
-    assert cfg.train_dataloader.sampler.type == 'InfiniteSampler'
+    assert cfg.train_dataloader.sampler.type == 'StreamSampler'
     assert cfg.optim_wrapper.type == 'OptimWrapper'
     assert 'accumulative_counts' not in cfg.optim_wrapper
     assert cfg.optim_wrapper.optimizer == {
