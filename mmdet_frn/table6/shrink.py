@@ -103,8 +103,6 @@ class Scale:
         if self.factor == 1:
             return
         scale_steps(cfg, self.factor)
-        schedule = cfg.param_scheduler
-        schedule.ramp_up = min(schedule.ramp_up, schedule.end - 1)
         logger = cfg.default_hooks.logger
         logger.interval = max(1, round(logger.interval * self.factor))
         for split in ('train', 'val', 'test'):
