@@ -13,6 +13,20 @@ def test_starts_as_relu():
     assert torch.equal(TLU(3)(x), torch.relu(x))
 
 
+def test_every_threshold_starts_at_init_and_returns_there():
+    layer = TLU(3, init=-0.5)
+    assert layer.tau.tolist() == [-0.5] * 3
+    nn.init.zeros_(layer.tau)
+    layer.reset_parameters()
+    assert layer.tau.tolist() == [-0.5] * 3
+
+
+@pytest.mark.parametrize('init', [float('nan'), float('inf')])
+def test_init_must_be_finite(init):
+    with pytest.raises(ValueError, match='init must be a finite number, got'):
+        TLU(3, init=init)
+
+
 @pytest.mark.parametrize('shape', [(2, 3), (2, 3, 5), (2, 3, 5, 4), (2, 3, 2, 2, 2)])
 def test_is_the_maximum_of_input_and_threshold(shape):
     torch.manual_seed(0)
@@ -47,9 +61,10 @@ def test_half_input_gives_half_output(dtype):
 
 
 def test_builder_builds_it():
-    layer = build_activation_layer({'type': 'TLU', 'num_features': 6, 'inplace': True})
+    cfg = {'type': 'TLU', 'num_features': 6, 'init': -1.0, 'inplace': True}
+    layer = build_activation_layer(cfg)
     assert isinstance(layer, TLU)
-    assert torch.equal(layer.tau, torch.zeros(6))
+    assert torch.equal(layer.tau, -torch.ones(6))
 
 
 def test_builder_without_a_count_says_what_to_name():
