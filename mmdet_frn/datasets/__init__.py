@@ -4,6 +4,7 @@ from .check import CocoSummary, check_coco
 from .check_config import check_cfg
 from .coco_file import DatasetError
 from .coco_folder import CocoFolder, find_coco
+from .folds import write_folds
 from .shapes import CLASSES, write_shapes
 from .use_folder import use_coco_folder
 
@@ -16,5 +17,6 @@ __all__ = [
     'check_coco',
     'find_coco',
     'use_coco_folder',
+    'write_folds',
     'write_shapes',
 ]
