@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .errors import UsageError
 
@@ -15,15 +16,17 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock file ``path``; the system frees it however this process ends.
 
     Args:
-        path: Lock file, created where it is not there; its folder must exist.
+        path: Lock file, created with its folder where it does not exist, and left there.
         refusal: The error where another process holds it.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: another process holds it, or the file cannot be written.
     """
-    with path.open('a') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(refusal) from None
+    try:
+        held = FileLock(path).acquire(timeout=0)
+    except Timeout:
+        raise UsageError(refusal) from None
+    except OSError as error:
+        raise UsageError(f'cannot lock {path}: {error.strerror}; name another folder') from error
+    with held:
         yield
