@@ -14,7 +14,8 @@ CPP_FILES = $(shell git ls-files '*.cpp' '*.cu' '*.cuh' '*.h' '*.hpp')
 help:
 	@echo 'make demo [DATA=<COCO-format folder>] [WORK_DIR=<folder>]'
 	@echo '                    set up, then train, evaluate and compare BN, GN and FRN; a report at the end'
-	@echo 'make test           set up, then lint and the whole test suite'
+	@echo 'make test [ARGS=<options of pytest>]'
+	@echo '                    set up, then lint and the whole test suite'
 	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
 	@echo 'make bench [ARGS=<options of tools/benchmark_ops.py>]'
 	@echo '                    time FRN+TLU beside BN+ReLU and others; a report in results/'
@@ -32,8 +33,9 @@ setup:
 demo: setup
 	$(VENV_PYTHON) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
 
+# A worker a core, each with whole files, so that a module's fixtures are made once.
 test: lint
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 
 test-gpu: export FORCE_CUDA = 1
 test-gpu: setup

@@ -101,7 +101,7 @@ setup(
     extras_require={
         'onedl': pinned('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
         'openmmlab': ['mmengine>=0.10.7,<1', 'mmcv>=2.1,<2.2', 'mmdet>=3.3,<3.4'],
-        'tests': pinned('pytest', 'hypothesis', 'timm', 'ruff', 'clang-format'),
+        'tests': pinned('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format'),
     },
     ext_modules=get_extensions(),
     cmdclass=dict(build_ext=BuildExtension.with_options(no_python_abi_suffix=True)),

@@ -1,5 +1,12 @@
 """What tests share: a tiny detection set and the options that shrink a config to it."""
 
+import os
+
+# Under `pytest -n`, before torch is imported: each worker, and each process that a test starts,
+# computes on one thread, as the workers have the cores between them.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 import pytest
 
 from mmdet_frn.datasets import write_shapes
