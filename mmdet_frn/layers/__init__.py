@@ -1,9 +1,21 @@
 """FRN and TLU as layers, registered with MMCV's builders and usable in its ConvModule."""
 
 from . import conv_module as _conv_module  # noqa: F401
+from .batch_norm import BatchNormConverted, frn_from_batch_norm
 from .frn import FRN
 from .norm_act import build_activation, norm_act
+from .prior import Prior, prior_of
 from .shared_conv import SharedConv
 from .tlu import TLU
 
-__all__ = ['FRN', 'TLU', 'SharedConv', 'build_activation', 'norm_act']
+__all__ = [
+    'FRN',
+    'TLU',
+    'BatchNormConverted',
+    'Prior',
+    'SharedConv',
+    'build_activation',
+    'frn_from_batch_norm',
+    'norm_act',
+    'prior_of',
+]

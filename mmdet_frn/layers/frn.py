@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from mmdet_frn.ops import frn, frn_tlu
 from mmdet_frn.registry import NORM_LAYERS
+
+from .batch_norm import convert_entries
+from .prior import Prior
 
 DEFAULT_EPS = 1e-6
 
@@ -49,12 +53,20 @@ class FRN(nn.Module):
             advised where maps are 1x1). Default False.
         eps_init: Initial value of the learned part. Default 1e-4.
         eps_form: 'abs' for eps + |eps_l|, the paper's choice, or 'exp' for eps + exp(eps_l).
+        prior: lambda in [0, 1] of a :class:`Prior`, between FRN (0) and a BN in evaluation mode
+            (1). Default None: the paper's FRN.
+        learnable_prior: Learn lambda per channel. Default False.
+
+    A BN's entries in a state dict are converted as they are loaded (:func:`convert_entries`).
 
     Raises:
-        ValueError: num_features, eps, eps_init or eps_form is out of range.
+        ValueError: num_features, eps, eps_init, eps_form or prior is out of range.
+        TypeError: an argument is another norm's, as when inherited from ``_base_``.
     """
 
     _abbr_ = 'frn'
+    # eps of a BN whose entries are loaded: PyTorch's default, unless ``convert`` knows better.
+    batch_norm_eps = 1e-5
 
     def __init__(
         self,
@@ -63,8 +75,16 @@ class FRN(nn.Module):
         learnable_eps: bool = False,
         eps_init: float = 1e-4,
         eps_form: str = 'abs',
+        prior: float | None = None,
+        learnable_prior: bool = False,
+        **others: Any,
     ) -> None:
         super().__init__()
+        if others:
+            raise TypeError(
+                f'FRN takes no {" or ".join(sorted(others))}; if norm_cfg inherits it from _base_, '
+                f"write norm_cfg=dict(_delete_=True, type='FRN')"
+            )
         if num_features < 1:
             raise ValueError(f'num_features must be at least 1, but is {num_features}')
         if not 0 <= eps < math.inf:
@@ -81,6 +101,9 @@ class FRN(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_features))
         self.bias = nn.Parameter(torch.empty(num_features))
         self.eps_l = nn.Parameter(torch.empty(1)) if learnable_eps else None
+        if learnable_prior and prior is None:
+            raise ValueError('learnable_prior needs a prior to start from, as prior=0.9')
+        self.prior = None if prior is None else Prior(num_features, prior, learnable_prior)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -90,6 +113,8 @@ class FRN(nn.Module):
         if self.eps_l is not None:
             init = math.log(self.eps_init) if self.eps_form == 'exp' else self.eps_init
             nn.init.constant_(self.eps_l, init)
+        if self.prior is not None:
+            self.prior.reset_parameters()
 
     def total_eps(self) -> float | Tensor:
         """Return ``eps``, plus the learned part in at least fp32 where there is one."""
@@ -108,11 +133,18 @@ class FRN(nn.Module):
             tau: Threshold (C,) of the TLU that follows. Default None: no threshold.
             residual: Added before the threshold, like x; only together with tau. Default None.
         """
+        weight, eps = self.weight, self.total_eps()
+        if self.prior is not None:
+            weight, eps = self.prior(weight, eps)
         if tau is None:
             if residual is not None:
                 raise ValueError('residual needs tau: FRN adds it only before a threshold')
-            return frn(x, self.weight, self.bias, self.total_eps())
-        return frn_tlu(x, self.weight, self.bias, tau, self.total_eps(), residual)
+            return frn(x, weight, self.bias, eps)
+        return frn_tlu(x, weight, self.bias, tau, eps, residual)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        convert_entries(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         """Return the arguments for ``print``."""
