@@ -37,8 +37,8 @@ def frn_from_batch_norm(
 ) -> FRNWeights:
     """Weights of the FRN that equals a BN in evaluation mode where nu2 = p = mean^2 + var + eps.
 
-    weight = gamma * sqrt(p / (var + eps)), bias = beta - gamma * mean / sqrt(var + eps), computed in
-    fp64. With a prior of 1 the two are equal for every input.
+    weight = gamma * sqrt(p / (var + eps)), bias = beta - gamma * mean / sqrt(var + eps), computed
+    in fp64. With a prior of 1 the two are equal for every input.
 
     Args:
         gamma: BN's weight (C,).
