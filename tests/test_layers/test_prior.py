@@ -150,7 +150,8 @@ def test_near_constant_channels_are_clamped_and_keep_their_output_at_the_mean():
     assert layer.weight[0].item() == pytest.approx(100)
     assert layer.weight[1].item() == pytest.approx(1)
     x = bn.running_mean[:, None, None].expand(1, 2, 4, 4)
-    torch.testing.assert_close(layer(x), bn(x), rtol=1e-3, atol=1e-3)
+    # Without a deviation around the mean nu2 lacks the variance, 1 / 100^2 of p.
+    torch.testing.assert_close(layer(x), bn(x), rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize('missing', ['running_mean', 'bias'])
