@@ -58,14 +58,14 @@ def get_extensions() -> list[Extension]:
         return []
     os.environ.setdefault('MAX_JOBS', str(default_max_jobs()))
     with_cuda = CUDA_HOME is not None and os.getenv('FORCE_CUDA', '0') == '1'
-    folders = ['pytorch', 'pytorch/cpu']
+    folders = ['.', 'cpu']
     macros = []
     # OpenMP's symbols come from the runtime that torch brings: linking one would load a second.
     flags = {'cxx': ['-O3'] + (['-fopenmp'] if sys.platform == 'linux' else [])}
     if with_cuda:
         if not torch.cuda.is_available():
             os.environ.setdefault('TORCH_CUDA_ARCH_LIST', '7.5;8.0;8.6;9.0+PTX')
-        folders.append('pytorch/cuda')
+        folders.append('cuda')
         macros.append(('MMDET_FRN_WITH_CUDA', None))
         flags['nvcc'] = ['-O3']
     csrc = Path('mmdet_frn/ops/csrc')
@@ -82,7 +82,6 @@ def get_extensions() -> list[Extension]:
             name='mmdet_frn.ops._ext',
             sources=sources,
             depends=headers,
-            include_dirs=[str(ROOT / csrc / 'common' / 'cuda')],
             define_macros=macros,
             extra_compile_args=flags,
             py_limited_api=True,  # no Python in it: it is loaded with torch.ops.load_library

@@ -87,7 +87,7 @@ def _fused(
     tau: Tensor | None = None,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """Call the op of csrc/pytorch/frn.cpp; its eps is a tensor or a number, in two arguments."""
+    """Call the op of csrc/frn.cpp; its eps is a tensor or a number, in two arguments."""
     op = torch.ops.mmdet_frn.frn.default
     if isinstance(eps, Tensor):
         return op(x, weight, bias, eps, 0.0, tau, residual)

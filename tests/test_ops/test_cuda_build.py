@@ -64,9 +64,9 @@ def test_parse_spills():
 @pytest.mark.slow
 def test_cuda_sources_build(tmp_path):
     nvcc = require_nvcc()
-    sources = sorted((CSRC / 'pytorch' / 'cuda').glob('*.cu'))
+    sources = sorted((CSRC / 'cuda').glob('*.cu'))
     assert sources, f'no CUDA sources in {CSRC}'
-    includes = [f'-I{path}' for path in (*cpp_extension.include_paths(), CSRC / 'common' / 'cuda')]
+    includes = [f'-I{path}' for path in cpp_extension.include_paths()]
     archs = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in ARCHS]
     flags = [
         '-std=c++17',

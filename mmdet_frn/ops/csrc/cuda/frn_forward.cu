@@ -1,0 +1,65 @@
+// Launcher of the forward on a GPU.
+#include <c10/cuda/CUDAGuard.h>
+
+#include "row_forward_kernel.cuh"
+#include "rows.h"
+
+namespace mmdet_frn {
+namespace {
+
+template <typename T, bool kAligned>
+void launch_rows(const ForwardArgs<T>& args, const RowPlan& plan, const RowShape& shape) {
+  auto run = [&](auto kernel) {
+    launch(kernel, grid_of(plan.grid), dim3(plan.threads), plan.cluster, args, shape);
+  };
+  constexpr RowCut kCut = kForwardCut;
+  if (plan.scope == Scope::kCluster) {
+    run(frn_forward_row_kernel<T, Scope::kCluster, kCut.block, kAligned>);
+  } else if (plan.scope == Scope::kBlock) {
+    run(frn_forward_row_kernel<T, Scope::kBlock, kCut.block, kAligned>);
+  } else if (plan.packs == kCut.group_long) {
+    run(frn_forward_row_kernel<T, Scope::kGroup, kCut.group_long, kAligned>);
+  } else {
+    run(frn_forward_row_kernel<T, Scope::kGroup, kCut.group_short, kAligned>);
+  }
+}
+
+template <typename T>
+void forward_rows(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd) {
+  const ForwardArgs<T> all = make_forward_args<T>(args, z, rstd);
+  const bool aligned = all_aligned<T>(args.hw, all.x, all.residual, all.z);
+  const bool done =
+      for_row_launches<T>(args, aligned, kForwardCut,
+                          [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
+                            ForwardArgs<T> part = all;
+                            part.x += first_row * args.hw;
+                            if (part.residual != nullptr) part.residual += first_row * args.hw;
+                            part.z += first_row * args.hw;
+                            part.rstd += first_row;
+                            if (aligned) {
+                              launch_rows<T, true>(part, plan, shape);
+                            } else {
+                              launch_rows<T, false>(part, plan, shape);
+                            }
+                          });
+  if (done) return;
+  for_chunk_launches<T>(
+      args, 1, 1, rstd, [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {
+        auto* sums = write_ptr<acc_t<T>>(partial);
+        launch(frn_forward_chunk_sum_kernel<T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
+        launch(frn_forward_chunk_apply_kernel<T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
+      });
+}
+
+}  // namespace
+
+void frn_forward_cuda(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd) {
+  const c10::cuda::CUDAGuard guard(args.x.device());
+  if (args.channels_last) {
+    forward_channels(args, z, rstd);
+  } else {
+    dispatch_dtype(args.x.scalar_type(), [&](auto t) { forward_rows<decltype(t)>(args, z, rstd); });
+  }
+}
+
+}  // namespace mmdet_frn

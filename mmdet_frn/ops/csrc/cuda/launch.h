@@ -1,0 +1,125 @@
+// What the launchers share: dtype dispatch, kernel arguments from tensors, the launch itself.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <utility>
+
+#include "../frn.h"
+#include "args.cuh"
+#include "device.h"
+#include "plan.h"
+
+namespace mmdet_frn {
+
+// Channels-last memory; the callers have set the device.
+void forward_channels(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd);
+// sums: (kRowSums, N, C), filled.
+void backward_channels(const FrnArgs& args, const at::Tensor& dz, const at::Tensor& rstd,
+                       const FrnGrads& grads, const at::Tensor& sums);
+
+template <typename F>
+void dispatch_dtype(at::ScalarType dtype, F&& f) {
+  switch (dtype) {
+    case at::kDouble:
+      return f(double());
+    case at::kFloat:
+      return f(float());
+    case at::kHalf:
+      return f(__half());
+    case at::kBFloat16:
+      return f(__nv_bfloat16());
+    default:
+      TORCH_CHECK_TYPE(false, "x must be fp64, fp32, fp16 or bf16 on a GPU, but is ", dtype);
+  }
+}
+
+template <typename T>
+const T* read_ptr(const at::Tensor& t) {
+  return t.defined() ? static_cast<const T*>(t.const_data_ptr()) : nullptr;
+}
+
+template <typename T>
+T* write_ptr(const at::Tensor& t) {
+  return t.defined() ? static_cast<T*>(t.mutable_data_ptr()) : nullptr;
+}
+
+template <typename A>
+Params<A> make_params(const FrnArgs& args) {
+  Params<A> p;
+  p.weight = read_ptr<A>(args.weight);
+  p.bias = read_ptr<A>(args.bias);
+  p.tau = read_ptr<A>(args.tau);
+  p.eps = read_ptr<A>(args.eps);
+  p.eps_step = args.eps.defined() && args.eps.numel() > 1 ? 1 : 0;
+  p.eps_value = static_cast<A>(args.eps_value);
+  return p;
+}
+
+template <typename T>
+ForwardArgs<T> make_forward_args(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd) {
+  ForwardArgs<T> a;
+  a.x = read_ptr<T>(args.x);
+  a.residual = read_ptr<T>(args.residual);
+  a.z = write_ptr<T>(z);
+  a.rstd = write_ptr<acc_t<T>>(rstd);
+  a.params = make_params<acc_t<T>>(args);
+  return a;
+}
+
+template <typename T>
+BackwardArgs<T> make_backward_args(const FrnArgs& args, const at::Tensor& dz,
+                                   const at::Tensor& rstd, const FrnGrads& grads,
+                                   const at::Tensor& sums) {
+  BackwardArgs<T> a;
+  a.x = read_ptr<T>(args.x);
+  a.dz = read_ptr<T>(dz);
+  a.residual = read_ptr<T>(args.residual);
+  a.dx = write_ptr<T>(grads.dx);
+  a.dresidual = write_ptr<T>(grads.dresidual);
+  a.rstd = read_ptr<acc_t<T>>(rstd);
+  a.sums = write_ptr<acc_t<T>>(sums);
+  a.sums_step = args.n * args.c;
+  a.params = make_params<acc_t<T>>(args);
+  return a;
+}
+
+// Whether rows of `len` elements are whole 16-byte packs and all given tensors start on one.
+template <typename T, typename... Ptrs>
+bool all_aligned(int64_t len, Ptrs... ptrs) {
+  return len % Packed<T>::kSize == 0 && ((reinterpret_cast<uintptr_t>(ptrs) % 16 == 0) && ...);
+}
+
+// Launches on the current stream; cluster > 1 makes clusters of that many blocks.
+template <typename... KernelArgs, typename... Args>
+void launch(void (*kernel)(KernelArgs...), dim3 grid, dim3 block, int cluster, Args&&... args) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.stream = c10::cuda::getCurrentCUDAStream();
+  cudaLaunchAttribute attribute{};
+  if (cluster > 1) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
+    attribute.val.clusterDim.y = 1;
+    attribute.val.clusterDim.z = 1;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    // Beyond 8 blocks a cluster is not portable, and each kernel has to opt in.
+    if (cluster > 8) {
+      C10_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                          cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
+    }
+  }
+  C10_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...));
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+inline dim3 grid_of(int64_t blocks) {
+  TORCH_CHECK(blocks <= 2147483647, "x is too large for one launch: ", blocks, " blocks");
+  return dim3(static_cast<unsigned>(blocks));
+}
+
+}  // namespace mmdet_frn

@@ -1,0 +1,125 @@
+// The small reductions after the big ones, each in a fixed order: chunks to rows in channels-last
+// memory, and rows to parameter gradients.
+//
+// Traffic: the partial sums only, a few per mille of the tensor.
+#pragma once
+
+#include "pack.cuh"
+
+namespace mmdet_frn {
+
+// A block of kSumLanes x kSumLanes threads: channels along x, parts to add up along y.
+constexpr int kSumLanes = 32;
+
+// Adds up `value` over y by halving; the result is in the threads of y == 0. One use per block.
+template <typename A>
+__device__ __forceinline__ A sum_column(A value, A (&shared)[kSumLanes][kSumLanes]) {
+  shared[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+#pragma unroll
+  for (int stride = kSumLanes / 2; stride > 0; stride /= 2) {
+    if (threadIdx.y < stride) {
+      shared[threadIdx.y][threadIdx.x] =
+          add_rn(shared[threadIdx.y][threadIdx.x], shared[threadIdx.y + stride][threadIdx.x]);
+    }
+    __syncthreads();
+  }
+  return shared[threadIdx.y][threadIdx.x];
+}
+
+// partial (images, chunks, channels) -> out (images, channels): the sums, or with kRstd
+// rsqrt(sum / pixels + |eps|). One block per image and kSumLanes channels; gridDim.y counts sums,
+// partial_step and out_step elements apart.
+template <typename A, bool kRstd>
+__global__ void __launch_bounds__(kSumLanes* kSumLanes)
+    frn_chunks_to_rows_kernel(const A* partial, int64_t partial_step, A* out, int64_t out_step,
+                              const Params<A> params, int channels, int chunks, int64_t pixels) {
+  __shared__ A shared[kSumLanes][kSumLanes];
+  const int tiles = (channels + kSumLanes - 1) / kSumLanes;
+  const int64_t image = blockIdx.x / tiles;
+  const int c = static_cast<int>(blockIdx.x % tiles * kSumLanes + threadIdx.x);
+  A sum = A(0);
+  if (c < channels) {
+    const A* from = partial + blockIdx.y * partial_step + image * chunks * channels + c;
+    for (int k = static_cast<int>(threadIdx.y); k < chunks; k += kSumLanes) {
+      sum = add_rn(sum, from[static_cast<int64_t>(k) * channels]);
+    }
+  }
+  sum = sum_column(sum, shared);
+  if (threadIdx.y > 0 || c >= channels) return;
+  if constexpr (kRstd) sum = make_rstd(sum, A(pixels), params.abs_eps(c));
+  out[blockIdx.y * out_step + image * channels + c] = sum;
+}
+
+template <typename A>
+struct ParamGradArgs {
+  const A* sums;  // (3, n, channels), see RowSum
+  const A* rstd;  // (n, channels)
+  Params<A> params;
+  int64_t n;
+  int channels;
+  // (channels,) each, or null. deps: per channel, also where eps is one number.
+  A* dweight;
+  A* dbias;
+  A* dtau;
+  A* deps;
+};
+
+// One block per kSumLanes channels and gradient: gridDim.y counts dweight, dbias, dtau, deps.
+template <typename A>
+__global__ void __launch_bounds__(kSumLanes* kSumLanes)
+    frn_param_grad_kernel(const ParamGradArgs<A> args) {
+  __shared__ A shared[kSumLanes][kSumLanes];
+  A* const outs[4] = {args.dweight, args.dbias, args.dtau, args.deps};
+  A* const out = blockIdx.y < 2 ? (blockIdx.y == 0 ? outs[0] : outs[1])
+                                : (blockIdx.y == 2 ? outs[2] : outs[3]);
+  if (out == nullptr) return;
+  const int c = static_cast<int>(blockIdx.x * kSumLanes + threadIdx.x);
+  const int64_t step = args.n * args.channels;
+  A sum = A(0);
+  if (c < args.channels) {
+    for (int64_t n = threadIdx.y; n < args.n; n += kSumLanes) {
+      const int64_t row = n * args.channels + c;
+      if (blockIdx.y == 1) {
+        sum = add_rn(sum, args.sums[kSumG * step + row]);
+      } else if (blockIdx.y == 2) {
+        sum = add_rn(sum, args.sums[kSumTau * step + row]);
+      } else {
+        const A rstd = args.rstd[row];
+        A value = mul_rn(args.sums[kSumGX * step + row], rstd);
+        if (blockIdx.y == 3) value = mul_rn(mul_rn(value, rstd), rstd);
+        sum = add_rn(sum, value);
+      }
+    }
+  }
+  sum = sum_column(sum, shared);
+  if (threadIdx.y > 0 || c >= args.channels) return;
+  if (blockIdx.y == 3) {
+    // d|eps| / deps is 0 at 0, as autograd's abs has it.
+    const A eps = args.params.eps[c * args.params.eps_step];
+    const A sign = eps > A(0) ? A(1) : (eps < A(0) ? A(-1) : A(0));
+    sum = mul_rn(mul_rn(A(-0.5) * sign, args.params.weight[c]), sum);
+  }
+  out[c] = sum;
+}
+
+// The gradient of an eps of one element: the sum over the channels. One block.
+template <typename A>
+__global__ void __launch_bounds__(kSumLanes* kSumLanes)
+    frn_sum_channels_kernel(const A* values, int channels, A* out) {
+  __shared__ A shared[kSumLanes][kSumLanes];
+  A sum = A(0);
+  for (int c = static_cast<int>(threadIdx.y * kSumLanes + threadIdx.x); c < channels;
+       c += kSumLanes * kSumLanes) {
+    sum = add_rn(sum, values[c]);
+  }
+  sum = sum_column(sum, shared);
+  if (threadIdx.y > 0) return;
+#pragma unroll
+  for (int offset = kSumLanes / 2; offset > 0; offset /= 2) {
+    sum = add_rn(sum, __shfl_xor_sync(0xffffffffu, sum, offset));
+  }
+  if (threadIdx.x == 0) *out = sum;
+}
+
+}  // namespace mmdet_frn
