@@ -14,6 +14,8 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+ONNX = ('onnx', 'onnxscript', 'onnxruntime')
+TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format')
 
 try:
     import torch  # what is built here belongs to one torch
@@ -100,7 +102,8 @@ setup(
     extras_require={
         'onedl': pinned('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
         'openmmlab': ['mmengine>=0.10.7,<1', 'mmcv>=2.1,<2.2', 'mmdet>=3.3,<3.4'],
-        'tests': pinned('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format'),
+        'onnx': pinned(*ONNX),
+        'tests': pinned(*ONNX, *TESTS),
     },
     ext_modules=get_extensions(),
     cmdclass=dict(build_ext=BuildExtension.with_options(no_python_abi_suffix=True)),

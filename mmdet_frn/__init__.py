@@ -10,6 +10,6 @@ from .version import __version__
 
 # The environment report is most wanted where an import below fails.
 if 'mmdet_frn.collect_env' not in sys.orig_argv:
-    from . import engine, layers, models  # noqa: F401
+    from . import engine, export, layers, models  # noqa: F401
 
 __all__ = ['__version__']

@@ -57,7 +57,7 @@ def check_eps(eps: float | Tensor, x: Tensor) -> None:
         _check_device('eps', eps, x)
     elif not isinstance(eps, Real):
         raise TypeError(f'eps must be a number or a tensor, but is a {type(eps).__name__}')
-    elif not math.isfinite(eps):
+    elif not -math.inf < eps < math.inf:  # TorchDynamo traces no math.isfinite of its symbols
         raise ValueError(f'eps must be finite, but is {eps}')
 
 
