@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmdet_frn.engine.checkpoint import add_unsafe_checkpoint, set_unsafe_checkpoint
 from mmdet_frn.engine.evaluate import evaluate_detector
 from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
@@ -23,6 +24,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds each is shown')
     parser.add_argument(
+        '--no-strict',
+        action='store_true',
+        help="evaluate a checkpoint whose keys or shapes are not the model's",
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -30,6 +36,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_data_root(parser)
     add_launcher(parser)
+    add_unsafe_checkpoint(parser)
     return parser.parse_args()
 
 
@@ -38,6 +45,7 @@ def main() -> None:
     args = parse_args()
     set_local_rank(args)
     set_data_root(args)
+    set_unsafe_checkpoint(args)
     with one_line_errors():
         evaluate_detector(
             args.config,
@@ -47,6 +55,7 @@ def main() -> None:
             show=args.show,
             show_dir=args.show_dir,
             wait_time=args.wait_time,
+            strict=not args.no_strict,
             options=args.cfg_options,
             launcher=args.launcher,
         )

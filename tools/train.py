@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmdet_frn.engine.checkpoint import add_unsafe_checkpoint, set_unsafe_checkpoint
 from mmdet_frn.engine.train import train_detector
 from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_data_root(parser)
     add_launcher(parser)
+    add_unsafe_checkpoint(parser)
     return parser.parse_args()
 
 
@@ -41,6 +43,7 @@ def main() -> None:
     args = parse_args()
     set_local_rank(args)
     set_data_root(args)
+    set_unsafe_checkpoint(args)
     with one_line_errors('add --resume to go on from the last checkpoint'):
         train_detector(
             args.config,

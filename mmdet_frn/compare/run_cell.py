@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmdet_frn.engine.checkpoint import safe_checkpoints
 from mmdet_frn.utils.launch import set_launcher
 
 from .cells import CONFIG, PREDICTIONS
@@ -40,8 +41,9 @@ def run_cell(folder: Path, launcher: str = 'none') -> None:
     if checkpoint is not None:
         cfg.resume = True
         cfg.load_from = str(checkpoint)
-    runner = Runner.from_cfg(cfg)
-    runner.train()
+    with safe_checkpoints():
+        runner = Runner.from_cfg(cfg)
+        runner.train()
     runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=str(folder / PREDICTIONS)))
     metrics = runner.test()
     if is_main_process():

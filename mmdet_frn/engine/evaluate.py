@@ -15,6 +15,8 @@ from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.launch import is_first_process, set_launcher
 
+from .checkpoint import load_strictly, read_checkpoint, safe_checkpoints
+
 
 def evaluate_detector(
     config: str | Path,
@@ -25,6 +27,7 @@ def evaluate_detector(
     show: bool = False,
     show_dir: str | None = None,
     wait_time: float = 2,
+    strict: bool = True,
     options: dict | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
@@ -38,6 +41,7 @@ def evaluate_detector(
         show: Show each prediction for ``wait_time`` seconds. Default False.
         show_dir: Folder for images with the predictions, below the run's own. Default None.
         wait_time: Seconds. Default 2.
+        strict: Refuse a checkpoint whose keys or shapes are not the model's. Default True.
         options: ``--cfg-options``. Default None.
         launcher: MMEngine's launcher. Default 'none'.
 
@@ -45,7 +49,7 @@ def evaluate_detector(
         The metrics.
 
     Raises:
-        UsageError, DatasetError: an argument, config or dataset is unusable.
+        UsageError, DatasetError: an argument, config, checkpoint or dataset is unusable.
     """
     cfg = load_config(config, options)
     if not Path(checkpoint).is_file():
@@ -59,8 +63,12 @@ def evaluate_detector(
         shown = Namespace(show=show, show_dir=show_dir, wait_time=wait_time)
         cfg = trigger_visualization_hook(cfg, shown)
     if is_first_process():
+        read_checkpoint(checkpoint, 'meta')
         check_cfg(cfg, splits=('test',))
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    if out is not None:
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-    return runner.test()
+    with safe_checkpoints():
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        if strict:
+            load_strictly(runner, 'give its own config, or add --no-strict to evaluate it anyhow')
+        if out is not None:
+            runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+        return runner.test()

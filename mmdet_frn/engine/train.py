@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmdet_frn.datasets import check_cfg
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.launch import is_first_process, set_launcher
+from mmdet_frn.utils.lock import locked
+
+from .checkpoint import check_resumable, load_strictly, read_checkpoint, safe_checkpoints
+
+_LOCK = '.lock'
 
 
 def train_detector(
@@ -27,8 +33,9 @@ def train_detector(
 ) -> None:
     """Train the detector of a config file; the arguments are those of MMDetection's tools/train.py.
 
-    Unlike there, the datasets are checked before training starts, and a work directory that holds
-    checkpoints is not written into again without ``resume``.
+    Unlike there, the config and the datasets are checked before training starts, a work directory
+    that holds checkpoints is not written into again without ``resume``, nor one that another
+    process trains in, and checkpoints are loaded as data (see :mod:`mmdet_frn.engine.checkpoint`).
 
     Args:
         config: Config file.
@@ -40,7 +47,8 @@ def train_detector(
         launcher: MMEngine's launcher. Default 'none'.
 
     Raises:
-        UsageError, DatasetError: a config, option or dataset is unusable; nothing was written.
+        UsageError, DatasetError: a config, option, checkpoint or dataset is unusable; nothing was
+            written.
     """
     cfg = load_config(config, options)
     set_launcher(cfg, launcher)
@@ -55,11 +63,19 @@ def train_detector(
     if resume is not None:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
-    if is_first_process():
-        _check_work_dir(cfg)
-        check_cfg(cfg, splits=('train', 'val'))
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    runner.train()
+    with ExitStack() as held:
+        held.enter_context(safe_checkpoints())
+        if is_first_process():
+            _check_work_dir(cfg)
+            check_cfg(cfg, splits=('train', 'val'))
+            busy = f'another run is training in {cfg.work_dir}; wait for it or name another'
+            held.enter_context(locked(Path(cfg.work_dir, _LOCK), f'{busy} --work-dir'))
+            # The other run may have ended since.
+            _check_work_dir(cfg)
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        if cfg.get('resume'):
+            load_strictly(runner, 'resume it with the config that it was made with')
+        runner.train()
 
 
 def _enable_auto_scale_lr(cfg: Config) -> None:
@@ -74,10 +90,19 @@ def _enable_auto_scale_lr(cfg: Config) -> None:
 
 def _check_work_dir(cfg: Config) -> None:
     """Raise unless training into the work directory overwrites nothing and has what it resumes."""
+    given = cfg.get('load_from')
+    # A path with a scheme, such as https://, is MMEngine's to look up.
+    local = given and '://' not in given
+    if local and not Path(given).is_file():
+        asked = '--resume' if cfg.get('resume') else 'load_from'
+        raise UsageError(f'{asked}: checkpoint {given} does not exist')
     if cfg.get('resume'):
-        if cfg.get('load_from') and not Path(cfg.load_from).is_file():
-            raise UsageError(f'--resume: checkpoint {cfg.load_from} does not exist')
+        found = given if given else find_latest_checkpoint(cfg.work_dir)
+        if found and '://' not in found:
+            check_resumable(found)
         return
+    if local:
+        read_checkpoint(given, 'meta')
     kept = sorted(Path(cfg.work_dir).glob('*.pth'))
     if kept:
         raise UsageError(

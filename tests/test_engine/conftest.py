@@ -35,6 +35,16 @@ def tiny_cfg(tiny_shapes, tiny_options):
     return make
 
 
+@pytest.fixture
+def options(tiny_shapes, tiny_options):
+    """Options that make the config of the shapes tiny."""
+    return {
+        **tiny_options,
+        **{f'{split}_dataloader.dataset.data_root': f'{tiny_shapes}/' for split in SPLITS},
+        **{f'{split}_evaluator.ann_file': f'{tiny_shapes}/{VAL}' for split in SPLITS[1:]},
+    }
+
+
 SPLITS = ('train', 'val', 'test')
 VAL = 'annotations/instances_val.json'
 

@@ -26,7 +26,7 @@ def lock(tmp_path):
 
 def test_a_lock_is_free_again_after_the_block(lock):
     for _ in range(2):
-        with locked(lock, 'busy'), pytest.raises(UsageError, match='^busy$'), locked(lock, 'busy'):
+        with locked(lock, 'busy'), pytest.raises(UsageError, match=r'^busy$'), locked(lock, 'busy'):
             pass
 
 
@@ -36,7 +36,7 @@ def test_a_killed_process_frees_its_lock(lock):
     ) as holder:
         try:
             assert holder.stdout.readline() == 'held\n'
-            with pytest.raises(UsageError, match='^busy$'), locked(lock, 'busy'):
+            with pytest.raises(UsageError, match=r'^busy$'), locked(lock, 'busy'):
                 pass
         finally:
             holder.send_signal(signal.SIGKILL)

@@ -1,0 +1,34 @@
+"""What train_detector refuses before it trains."""
+
+from pathlib import Path
+
+import pytest
+
+from mmdet_frn.engine.train import train_detector
+from mmdet_frn.utils.errors import UsageError
+from mmdet_frn.utils.lock import locked
+
+CONFIG = Path(__file__).parents[2] / 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+
+
+@pytest.mark.parametrize('resume', [None, 'auto'])
+def test_two_trainings_do_not_share_a_work_directory(resume, options, tmp_path):
+    work = tmp_path / 'work'
+    with locked(work / '.lock', 'busy'), pytest.raises(UsageError) as error:
+        train_detector(CONFIG, work_dir=str(work), options=options, resume=resume)
+    assert str(error.value) == (
+        f'another run is training in {work}; wait for it or name another --work-dir'
+    )
+    assert [path.name for path in work.iterdir()] == ['.lock']
+
+
+def test_a_work_directory_with_checkpoints_is_not_written_into(options, tmp_path):
+    (tmp_path / 'iter_2.pth').touch()
+    with pytest.raises(UsageError, match=r'holds checkpoints of an earlier run \(iter_2\.pth\)'):
+        train_detector(CONFIG, work_dir=str(tmp_path), options=options)
+
+
+def test_a_missing_load_from_is_one_line(options, tmp_path):
+    options['load_from'] = 'none.pth'
+    with pytest.raises(UsageError, match=r'^load_from: checkpoint none\.pth does not exist$'):
+        train_detector(CONFIG, work_dir=str(tmp_path), options=options)
