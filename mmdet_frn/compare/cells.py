@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdet_frn.datasets import CocoFolder, use_coco_folder
+from mmdet_frn.norms import norm_label
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.files import write_text_atomic
@@ -127,20 +128,6 @@ def _set_steps(cfg: Config, steps: int) -> None:
     if 'max_iters' not in cfg.train_cfg:
         raise UsageError(f'config {cfg.filename} counts epochs, not steps; leave out --steps')
     scale_steps(cfg, steps / cfg.train_cfg.max_iters)
-
-
-def norm_label(cfg: Config) -> str:
-    """Name a detector by its backbone's normalisation, as the rows of the paper's Table 6 do.
-
-    FRN stands for FRN with TLU and a bare norm for one with ReLU; other pairs are spelled out, as
-    in 'FRN+ReLU'. A star marks a pre-trained backbone.
-    """
-    backbone = cfg.model.backbone
-    norm = backbone.get('norm_cfg', {}).get('type', 'BN')
-    act = backbone.get('act_cfg', {}).get('type', 'ReLU')
-    label = norm if act == ('TLU' if norm == 'FRN' else 'ReLU') else f'{norm}+{act}'
-    pretrained = (backbone.get('init_cfg') or {}).get('type') == 'Pretrained'
-    return f'{label}*' if pretrained else label
 
 
 def prepare_folder(cell: Cell) -> None:

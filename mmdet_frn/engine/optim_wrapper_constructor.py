@@ -1,4 +1,4 @@
-"""Weight decay of norms that includes FRN and TLU."""
+"""Weight decay of norms that includes every norm and activation of the table."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from mmdet_frn.layers import FRN, TLU
+from mmdet_frn.norms import follows_norm_decay
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class NormDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's default constructor with ``norm_decay_mult`` reaching FRN and TLU too.
+    """MMEngine's default constructor with ``norm_decay_mult`` for every norm of the table.
 
-    MMEngine knows norms by class, FRN is none of them. With
+    MMEngine recognises only PyTorch's norms. With
     ``optim_wrapper=dict(constructor='NormDecayOptimWrapperConstructor',
     paramwise_cfg=dict(norm_decay_mult=0.))`` gamma, beta, tau and a learned epsilon are treated as
     the parameters of BN and GN are: ``bias_lr_mult`` and ``bias_decay_mult`` leave them alone,
@@ -29,8 +29,8 @@ class NormDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ) -> None:
         """Add the parameter groups of ``module`` and below to ``params``."""
         given = self.paramwise_cfg
-        if isinstance(module, (FRN, TLU)):
-            # All their parameters are 1-D, so that the rule for flat ones reaches every one.
+        if follows_norm_decay(module):
+            # All their parameters are 1-D, so the rule for flat ones applies to each.
             mult = given.get('norm_decay_mult', given.get('flat_decay_mult'))
             self.paramwise_cfg = {
                 **given,

@@ -1,12 +1,12 @@
-"""Teaches MMCV's ConvModule about TLU: its channel count, and FRN with TLU as one op.
+"""Teaches MMCV's ConvModule the protocol of :mod:`.norm_act`: channel counts and fused pairs.
 
 ``ConvModule(act_cfg=dict(type='TLU'))`` has to work wherever MMDetection builds a ConvModule, but
-ConvModule builds its activation without saying for how many channels, and every component imports
-that class by name. Hence its ``__init__`` is wrapped once, in the one place that knows both the
-channels and the order of conv, norm and act: the config is completed before anything is built.
-The other ways are worse. A lazy parameter does not exist when DDP, the optimizer and
-``init_weights`` look for it. A TLU without a count that a registration hook replaces later reports
-a missing count only in the forward pass. A subclass reaches no component that imports ConvModule.
+ConvModule builds its activation without a channel count, and every component imports that class by
+name. Hence its ``__init__`` is wrapped once, in the one place that knows both the channels and the
+order of conv, norm and act: the config is completed before anything is built. The alternatives are
+worse. A lazy parameter does not exist when DDP, the optimizer and ``init_weights`` look for it. A
+TLU without a count that a registration hook replaces later reports a missing count only in the
+forward pass. A subclass reaches no component that imports ConvModule.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import functools
 import inspect
 
 from mmcv.cnn import ConvModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from .frn import FRN
-from .norm_act import complete_act_cfg, norm_act
-from .tlu import TLU
+from .norm_act import complete_act_cfg, contains_act, fuses, norm_act
 
 
 def _wrap_init() -> None:
@@ -37,6 +35,8 @@ def _wrap_init() -> None:
             channels = given['out_channels'] if after_conv else given['in_channels']
             given['act_cfg'] = complete_act_cfg(given['act_cfg'], channels)
         original(*bound.args, **bound.kwargs)
+        if _act_follows_norm(self) and contains_act(self.norm):
+            self.activate = nn.Identity()
 
     ConvModule.__init__ = init
 
@@ -46,7 +46,7 @@ def _wrap_forward() -> None:
 
     @functools.wraps(original)
     def forward(self: ConvModule, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
-        if not (activate and norm and _is_frn_tlu(self)):
+        if not (activate and norm and _act_follows_norm(self) and fuses(self.norm, self.activate)):
             return original(self, x, activate, norm)
         if self.order[0] != 'conv':
             x = norm_act(x, self.norm, self.activate)
@@ -58,13 +58,13 @@ def _wrap_forward() -> None:
     ConvModule.forward = forward
 
 
-def _is_frn_tlu(module: ConvModule) -> bool:
-    """Whether the module has a FRN and, right after it, a TLU."""
+def _act_follows_norm(module: ConvModule) -> bool:
+    """Whether the module has an activation right after a norm."""
+    order = module.order
     return (
         module.with_activation
-        and isinstance(module.activate, TLU)
-        and isinstance(module.norm, FRN)
-        and module.order.index('act') == module.order.index('norm') + 1
+        and module.with_norm
+        and order.index('act') == order.index('norm') + 1
     )
 
 

@@ -6,32 +6,17 @@ import math
 from typing import Any
 
 import torch
-from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from mmdet_frn.ops import frn, frn_tlu
 from mmdet_frn.registry import NORM_LAYERS
 
 from .batch_norm import convert_entries
+from .builder_eps import resolve_eps
 from .prior import Prior
+from .tlu import TLU
 
 DEFAULT_EPS = 1e-6
-
-
-def _eps_of_builder() -> float | None:
-    """The very float object that ``build_norm_layer`` passes when a config names no eps.
-
-    That builder fills in ``eps=1e-5`` before it calls the layer, and nothing but the identity of
-    this constant tells its value from an equal one that the user wrote. None where interpreters
-    share equal constants between modules (free-threaded builds), since there it tells nothing.
-    """
-    constants = getattr(getattr(build_norm_layer, '__code__', None), 'co_consts', ())
-    ours = 1e-5
-    injected = next((c for c in constants if c == ours), None)
-    return None if injected is ours else injected
-
-
-_EPS_OF_BUILDER = _eps_of_builder()
 
 
 @NORM_LAYERS.register_module()
@@ -42,9 +27,8 @@ class FRN(nn.Module):
     are taken per sample and channel, in fp32 for half inputs. Nothing depends on the batch or on
     the training mode.
 
-    ``build_norm_layer(dict(type='FRN'), C)`` gives the paper's eps although the builder slips in
-    1e-5: the layer recognises the builder's constant by identity, the only trace it leaves. An eps
-    that the config names is kept, 1e-5 included. The configs of this project name it all the same.
+    ``build_norm_layer(dict(type='FRN'), C)`` gives the paper's eps although the builder fills in
+    1e-5 (:func:`resolve_eps`). An eps that the config names is kept, 1e-5 included.
 
     Args:
         num_features: Channels C.
@@ -94,7 +78,7 @@ class FRN(nn.Module):
         if eps_form not in ('abs', 'exp'):
             raise ValueError(f"eps_form must be 'abs' or 'exp', but is {eps_form!r}")
         self.num_features = num_features
-        self.eps = DEFAULT_EPS if eps is _EPS_OF_BUILDER else eps
+        self.eps = resolve_eps(eps, DEFAULT_EPS)
         self.learnable_eps = learnable_eps
         self.eps_init = eps_init
         self.eps_form = eps_form
@@ -145,6 +129,14 @@ class FRN(nn.Module):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         convert_entries(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def fuses(self, act: nn.Module) -> bool:
+        """Return whether :meth:`forward_act` takes ``act``: a TLU."""
+        return isinstance(act, TLU)
+
+    def forward_act(self, x: Tensor, act: TLU, residual: Tensor | None = None) -> Tensor:
+        """Return act(frn(x) [+ residual]) in one op; forward hooks of ``act`` do not fire."""
+        return self(x, tau=act.tau, residual=residual)
 
     def extra_repr(self) -> str:
         """Return the arguments for ``print``."""

@@ -1,4 +1,15 @@
-"""Normalisation and activation as one step, so that FRN and TLU can run as one op."""
+"""Normalisation and activation as one step: the protocol that every pair of layers fits.
+
+Any module can be a norm. A norm class may offer, beside ``forward(x)``:
+
+- ``fuses(act) -> bool`` and ``forward_act(x, act, residual=None)``: it computes
+  act(norm(x) [+ residual]) in one op for the activations that it accepts, as FRN does for TLU.
+- ``apply_act: bool`` and ``remove_act()``: its ``forward`` contains an activation, as EvoNorm's
+  does, until ``remove_act()`` takes it (and its parameters) away. :func:`build_act` calls it where
+  a residual is added before the activation.
+
+An activation that takes ``num_features`` gets the channel count from the module that builds it.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +20,17 @@ from torch import Tensor, nn
 
 from mmdet_frn.registry import ACTIVATION_LAYERS
 
-from .frn import FRN
-from .tlu import TLU
 
-
-def _layer_of(act_cfg: dict) -> type | None:
-    """Class that ``act_cfg`` names, None where the registry has none of that name."""
+def _arguments_of(act_cfg: dict) -> set[str]:
+    """Names of the arguments of the class that ``act_cfg`` names; empty if it is not registered."""
     act_type = act_cfg['type']
-    return act_type if inspect.isclass(act_type) else ACTIVATION_LAYERS.get(act_type)
+    layer = act_type if inspect.isclass(act_type) else ACTIVATION_LAYERS.get(act_type)
+    return set() if layer is None else set(inspect.signature(layer).parameters)
 
 
 def complete_act_cfg(act_cfg: dict, num_features: int) -> dict:
-    """Copy of ``act_cfg`` that names ``num_features`` if its type is a TLU and it does not yet."""
-    layer = _layer_of(act_cfg)
-    if inspect.isclass(layer) and issubclass(layer, TLU):
+    """Copy of ``act_cfg`` with ``num_features`` added if its class takes one and it has none."""
+    if 'num_features' in _arguments_of(act_cfg):
         return {'num_features': num_features, **act_cfg}
     return dict(act_cfg)
 
@@ -32,26 +40,56 @@ def build_activation(act_cfg: dict, num_features: int) -> nn.Module:
 
     Args:
         act_cfg: Config of the activation, as for MMCV's ``build_activation_layer``.
-        num_features: Channels of the map that it is applied to.
+        num_features: Channels of the feature map that it is applied to.
     """
     act_cfg = complete_act_cfg(act_cfg, num_features)
-    layer = _layer_of(act_cfg)
-    if layer is not None and 'inplace' in inspect.signature(layer).parameters:
+    if 'inplace' in _arguments_of(act_cfg):
         act_cfg.setdefault('inplace', True)
     return build_activation_layer(act_cfg)
 
 
+def contains_act(norm: nn.Module) -> bool:
+    """Return whether ``norm(x)`` ends in an activation of its own."""
+    return getattr(norm, 'apply_act', False)
+
+
+def build_act(
+    act_cfg: dict, num_features: int, norm: nn.Module, *, residual: bool = False
+) -> nn.Module:
+    """Build the activation that follows ``norm``, so that the two make one :func:`norm_act`.
+
+    A norm that contains an activation keeps it, and the result is the identity, unless a residual
+    is added in between: then the norm loses its own and ``act_cfg`` decides.
+
+    Args:
+        act_cfg: See :func:`build_activation`.
+        num_features: Channels.
+        norm: The norm before it.
+        residual: Whether a residual is added before the activation. Default False.
+    """
+    if contains_act(norm):
+        if not residual:
+            return nn.Identity()
+        norm.remove_act()
+    return build_activation(act_cfg, num_features)
+
+
+def fuses(norm: nn.Module, act: nn.Module) -> bool:
+    """Return whether ``norm`` computes itself and ``act`` in one op."""
+    return hasattr(norm, 'fuses') and norm.fuses(act)
+
+
 def norm_act(x: Tensor, norm: nn.Module, act: nn.Module, residual: Tensor | None = None) -> Tensor:
-    """Return act(norm(x) [+ residual]); one op for FRN with TLU.
+    """Return act(norm(x) [+ residual]); one op where the norm fuses the activation.
 
     Args:
         x: (N, C, *).
         norm: Any normalisation.
-        act: Any activation. Forward hooks of a TLU do not fire where FRN applies its tau.
+        act: Any activation. Its forward hooks do not fire where it is fused.
         residual: Like x. Default None.
     """
-    if isinstance(norm, FRN) and isinstance(act, TLU):
-        return norm(x, tau=act.tau, residual=residual)
+    if fuses(norm, act):
+        return norm.forward_act(x, act, residual)
     x = norm(x)
     if residual is not None:
         x += residual

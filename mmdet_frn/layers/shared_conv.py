@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from torch import Tensor, nn
 
-from .norm_act import build_activation, norm_act
+from .norm_act import build_act, norm_act
 
 
 class SharedConv(nn.Module):
@@ -38,9 +38,7 @@ class SharedConv(nn.Module):
             nn.Identity() if norm_cfg is None else build_norm_layer(norm_cfg, out_channels)[1]
             for _ in range(num_levels)
         )
-        self.acts = nn.ModuleList(
-            build_activation(act_cfg, out_channels) for _ in range(num_levels)
-        )
+        self.acts = nn.ModuleList(build_act(act_cfg, out_channels, norm) for norm in self.norms)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """Map x (N, in_channels, H, W) of pyramid level ``level`` to (N, out_channels, H, W)."""

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdet_frn.layers import build_activation, norm_act
+from mmdet_frn.layers import build_act, contains_act, norm_act
 
 RELU = {'type': 'ReLU'}
 
@@ -26,8 +26,8 @@ class NormActBasicBlock(BasicBlock):
     def __init__(self, inplanes: int, planes: int, *args, act_cfg: dict = RELU, **kwargs) -> None:
         super().__init__(inplanes, planes, *args, **kwargs)
         del self.relu
-        self.act1 = build_activation(act_cfg, planes)
-        self.act2 = build_activation(act_cfg, planes)
+        self.act1 = build_act(act_cfg, planes, self.norm1)
+        self.act2 = build_act(act_cfg, planes, self.norm2, residual=True)
 
     def residual_forward(self, x: Tensor) -> Tensor:
         """Map x (N, inplanes, H, W) to (N, planes, H', W')."""
@@ -44,9 +44,9 @@ class NormActBottleneck(Bottleneck):
     def __init__(self, inplanes: int, planes: int, *args, act_cfg: dict = RELU, **kwargs) -> None:
         super().__init__(inplanes, planes, *args, **kwargs)
         del self.relu
-        self.act1 = build_activation(act_cfg, planes)
-        self.act2 = build_activation(act_cfg, planes)
-        self.act3 = build_activation(act_cfg, planes * self.expansion)
+        self.act1 = build_act(act_cfg, planes, self.norm1)
+        self.act2 = build_act(act_cfg, planes, self.norm2)
+        self.act3 = build_act(act_cfg, planes * self.expansion, self.norm3, residual=True)
 
     def residual_forward(self, x: Tensor) -> Tensor:
         """Map x (N, inplanes, H, W) to (N, 4 * planes, H', W')."""
@@ -99,7 +99,11 @@ class NormActResNet(ResNet):
         if self._default_init and self.zero_init_residual:
             last = 'norm2' if self.block is NormActBasicBlock else 'norm3'
             kwargs['init_cfg'] = {'type': 'Constant', 'val': 0, 'override': {'name': last}}
-        return super().make_res_layer(act_cfg=self.act_cfg, **kwargs)
+        layer = super().make_res_layer(act_cfg=self.act_cfg, **kwargs)
+        for block in layer:
+            if block.downsample is not None and contains_act(block.downsample[-1]):
+                block.downsample[-1].remove_act()
+        return layer
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:
         super()._make_stem_layer(in_channels, stem_channels)
@@ -109,10 +113,10 @@ class NormActResNet(ResNet):
                 (5, stem_channels // 2),
                 (8, stem_channels),
             ):
-                self.stem[i] = build_activation(self.act_cfg, channels)
+                self.stem[i] = build_act(self.act_cfg, channels, self.stem[i - 1])
         else:
             del self.relu
-            self.act1 = build_activation(self.act_cfg, stem_channels)
+            self.act1 = build_act(self.act_cfg, stem_channels, self.norm1)
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()

@@ -1,0 +1,23 @@
+"""The table of norms and activations, and what is read from it.
+
+    from mmdet_frn.norms import NORMS, Norm, add_norm, find_norm, norm_label, use_norm
+
+A new norm is a layer, a row of :mod:`.table` and a line in docs/norms.md (docs/contributing.md).
+"""
+
+from .lookup import add_norm, find_norm, follows_norm_decay, norm_label
+from .row import Act, Norm
+from .table import ACTS, NORMS
+from .use import use_norm
+
+__all__ = [
+    'ACTS',
+    'NORMS',
+    'Act',
+    'Norm',
+    'add_norm',
+    'find_norm',
+    'follows_norm_decay',
+    'norm_label',
+    'use_norm',
+]
