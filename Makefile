@@ -3,10 +3,10 @@
 .PHONY: help setup demo test test-gpu bench lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
-CANDIDATES := .venv/bin/python python3 python3.12 python3.11 python3.10
+SUPPORTED := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
 ifeq ($(strip $(PYTHON)),)
-PYTHON := $(shell for p in $(CANDIDATES); do \
-	"$$p" tools/setup_env.py --check-python >/dev/null 2>&1 && echo "$$p" && exit; done; echo python3)
+PYTHON := $(shell for p in .venv/bin/python python3 python3.12 python3.11 python3.10; do \
+	"$$p" $(SUPPORTED) 2>/dev/null && echo "$$p" && exit; done; echo python3)
 endif
 VENV_PYTHON := .venv/bin/python
 CPP_FILES = $(shell git ls-files '*.cpp' '*.cu' '*.cuh' '*.h' '*.hpp')
@@ -25,10 +25,13 @@ help:
 	@echo 'make format         mend style'
 	@echo 'make clean          remove .venv, builds and caches; results in work_dirs stay'
 
+# Without the user's settings that would take packages from elsewhere, or put them there.
+SETUP_ENV := env -u PYTHONPATH -u PYTHONHOME PYTHONNOUSERSITE=1 PIP_USER=0 PIP_NO_INPUT=1 MMCV_WITH_OPS=1
 setup:
-	@"$(PYTHON)" -c '' || { echo 'make setup: $(PYTHON) does not run. Install python' \
-		'3.10, 3.11 or 3.12, or name one: make setup PYTHON=<python>' >&2; exit 1; }
-	@"$(PYTHON)" tools/setup_env.py $(if $(MMCV_WHEEL),--mmcv-wheel "$(MMCV_WHEEL)")
+	@"$(PYTHON)" $(SUPPORTED) || { echo 'make setup: $(PYTHON) must be a python 3.10 to 3.12; install one,' \
+		'or name it: make setup PYTHON=python3.12' >&2; exit 1; }
+	@$(SETUP_ENV) $(shell command -v flock >/dev/null && echo flock Makefile) \
+		$(MAKE) --no-print-directory -f tools/setup.mk PYTHON="$(PYTHON)"
 
 demo: setup
 	$(VENV_PYTHON) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
