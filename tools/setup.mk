@@ -43,7 +43,7 @@ ready: $(S)/package
 		$(MAKE) -f tools/setup.mk $(S)/package && $(CHECK_VENV) ready; }
 $(S)/%.with: FORCE
 	@mkdir -p $(S)
-	@printf '$($*.with)\n' | cmp -s - $@ || printf '$($*.with)\n' >$@
+	@printf '%b\n' '$($*.with)' | cmp -s - $@ || printf '%b\n' '$($*.with)' >$@
 $(S)/venv: $(S)/venv.with
 	@$(CHECK) venv compiler wheel disk
 	@find .venv -mindepth 1 -maxdepth 1 ! -name steps -exec rm -rf {} +
