@@ -100,7 +100,9 @@ def test_everything_is_checked_before_anything_is_installed(checkout):
 def test_a_failed_set_up_names_the_log_and_resumes_with_the_step_it_was_in(checkout):
     ran, said = checkout.setup(FAIL='onedl-mmcv', status=2)
     assert ran[-1] == MMCV
-    assert f'{MMCV}: minutes unless pip has kept it failed, the log is .venv/steps/setup.log' in said
+    assert (
+        f'{MMCV}: minutes unless pip has kept it failed, the log is .venv/steps/setup.log' in said
+    )
     assert checkout.setup()[0] == [MMCV, MMCV, PACKAGE]
 
 
