@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
-
-from mmdet_frn.utils.errors import UsageError
 
 from .stream_sampler import StreamIndex
 
@@ -25,13 +24,13 @@ class SeedByPosition(BaseTransform):
     """
 
     def __init__(self) -> None:
-        self._seeded = False
+        self._told = False
 
     def transform(self, results: dict) -> dict:
         """Seed the generators from the sampler's seed and the position; return ``results``.
 
-        Raises:
-            UsageError: the index has no position.
+        An index without a position, such as that of ``dataset[0]``, passes through, with a warning
+        the first time.
         """
         index = results.get('sample_idx')
         if isinstance(index, StreamIndex):
@@ -40,12 +39,15 @@ class SeedByPosition(BaseTransform):
             random.seed(words.tobytes())
             # Not torch.manual_seed: the generators of GPUs are the model's.
             torch.default_generator.manual_seed(int(words[0]))
-            self._seeded = True
-        elif not self._seeded:
-            raise UsageError(
-                f'SeedByPosition needs an index with a position, but got sample_idx={index!r}; set '
+            self._told = True
+        elif not self._told:
+            self._told = True
+            warnings.warn(
+                f'SeedByPosition got sample_idx={index!r}, an index without a position, and leaves '
+                f'the generators as they are; for a training that can be repeated set '
                 f"train_dataloader.sampler.type='StreamSampler', with no dataset wrapper that "
-                f'computes indices, or leave this transform out'
+                f'computes indices',
+                stacklevel=2,
             )
         # A bare index after that is the image, drawn at random, that MMEngine's datasets take in
         # place of an unusable one: the draw was seeded.

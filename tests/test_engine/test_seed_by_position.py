@@ -5,9 +5,13 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import DATASETS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
 
 from mmdet_frn.engine import SeedByPosition, StreamIndex
-from mmdet_frn.utils.errors import UsageError
+
+CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
 
 
 def draw():
@@ -22,9 +26,18 @@ def draws(index):
 def test_draws_follow_from_seed_and_position_alone():
     first = draws(StreamIndex(3, seed=0, position=7))
     assert draws(StreamIndex(4, seed=0, position=7)) == first
-    others = [(0, 8), (1, 7), (7, 0), (2**32, 7)]
-    for other in (draws(StreamIndex(3, *seed_and_position)) for seed_and_position in others):
-        assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize('of', [lambda n: (0, n), lambda n: (n, 7)], ids=['position', 'seed'])
+def test_every_bit_of_the_position_and_of_the_seed_counts(of):
+    numbers = [*range(70), *(2**bit + near for bit in range(7, 48) for near in (-1, 0, 1))]
+    found = [draws(StreamIndex(3, *of(number))) for number in dict.fromkeys(numbers)]
+    # Each of the three generators draws another number for each.
+    assert [len(set(drawn)) for drawn in zip(*found, strict=True)] == [len(found)] * 3
+
+
+def test_seed_and_position_are_not_mixed_up():
+    assert draws(StreamIndex(3, seed=7, position=0)) != draws(StreamIndex(3, seed=0, position=7))
 
 
 def test_an_image_taken_in_place_of_an_unusable_one_goes_on_with_the_draws():
@@ -38,6 +51,22 @@ def test_an_image_taken_in_place_of_an_unusable_one_goes_on_with_the_draws():
 
 
 @pytest.mark.parametrize('results', [{'sample_idx': 3}, {}])
-def test_an_index_without_position_is_refused(results):
-    with pytest.raises(UsageError, match=r"set train_dataloader\.sampler\.type='StreamSampler'"):
-        SeedByPosition()(results)
+def test_an_index_without_position_passes_through_and_is_told_once(results):
+    transform = SeedByPosition()
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match=r"set train_dataloader\.sampler\.type='StreamSampler'"):
+        assert transform(results) is results
+    assert transform(results) is results  # a second warning would be an error
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_dataset_of_the_configs_can_be_looked_at(tiny_shapes, request):
+    cfg = Config.fromfile(request.config.rootpath / CONFIG)
+    dataset = cfg.train_dataloader.dataset
+    dataset.data_root = f'{tiny_shapes}/'
+    register_all_modules()
+    with pytest.warns(UserWarning, match='an index without a position'):
+        image = DATASETS.build(dataset)[0]
+    assert image['inputs'].shape == (3, 128, 128)
