@@ -3,6 +3,7 @@
 The R101 detectors that table6 and lsj share are built in test_configs_table6.py.
 """
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from mmengine.hub import get_config
 from torch import nn
 
 from mmdet_frn.layers import FRN, TLU
+from mmdet_frn.norms.table import TAU_INIT
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('configs/*/*-all_*.py'))
-SMALL = [path for path in CONFIGS if '_r18_' in path]
+SMALL = [path for path in CONFIGS if '_r18-w32_' in path]
 FOLDERS = ('configs/bccd', 'configs/lsj', 'configs/shapes')
 NORMS = {'bn': nn.BatchNorm2d, 'gn': nn.GroupNorm, 'frn': FRN}
 
@@ -47,11 +49,39 @@ def test_norms_of_a_folder_differ_in_nothing_else(folder):
         cfg = Config.fromfile(ROOT / path).to_dict()
         for part in ('backbone', 'neck', 'bbox_head'):
             del cfg['model'][part]['norm_cfg'], cfg['model'][part]['act_cfg']
-        for name in ('norm_cfg', 'act_cfg'):
-            del cfg[name]
         others.append(cfg)
     assert len(others) == 3
     assert others[0] == others[1] == others[2]
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_a_name_has_batch_size_and_steps(path):
+    """As MMDetection's: model_setting_NxB-schedule_data.py."""
+    cfg = Config.fromfile(ROOT / path)
+    images, thousands = re.search(r'_\dxb(\d)-[a-z-]*?(\d+)k_', path).groups()
+    assert cfg.train_dataloader.batch_size == int(images)
+    assert cfg.train_cfg.max_iters == int(thousands) * 1000
+
+
+def chain(path):
+    """Length of the longest chain of this project's configs from ``path`` to its bases."""
+    text = path.read_text(encoding='utf-8')
+    named = re.findall(r"'(\.[^']*\.py)'", text.partition('_base_ =')[2].split('\n\n')[0])
+    return 1 + max((chain(path.parent / base) for base in named), default=0)
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_a_config_inherits_over_three_levels_at_most(path):
+    assert chain(ROOT / path) <= 1 + 3
+
+
+def test_small_configs_start_tau_at_the_tables_value_and_the_papers_at_0():
+    starts = {}
+    for path in [path for path in CONFIGS if '_frn-all_' in path]:
+        model = Config.fromfile(ROOT / path).model
+        for part in (model.backbone, model.bbox_head):
+            starts.setdefault(path in SMALL, set()).add(part.act_cfg.get('init', 0.0))
+    assert starts == {True: {TAU_INIT}, False: {0.0}}
 
 
 @pytest.mark.parametrize('path', CONFIGS)

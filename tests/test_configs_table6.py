@@ -123,10 +123,10 @@ def test_methods_differ_in_norm_activation_weights_and_steps_alone(images):
     others = []
     for method in METHODS:
         cfg = config(method, images).to_dict()
-        for part in (cfg, *(cfg['model'][name] for name in ('backbone', 'neck', 'bbox_head'))):
-            del part['norm_cfg']
-        for part in (cfg, cfg['model']['backbone'], cfg['model']['bbox_head']):
-            del part['act_cfg']
+        for name in ('backbone', 'neck', 'bbox_head'):
+            del cfg['model'][name]['norm_cfg']
+        for name in ('backbone', 'bbox_head'):
+            del cfg['model'][name]['act_cfg']
         init_cfg = cfg['model']['backbone'].pop('init_cfg', None)
         if method == 'bn-all-pretrained':
             assert init_cfg == {'type': 'Pretrained', 'checkpoint': 'torchvision://resnet101'}

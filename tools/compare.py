@@ -1,6 +1,6 @@
 """Train and evaluate detectors that differ in their normalisation, and print the AP table.
 
-    python tools/compare.py configs/bccd/*-all_bccd.py --images-per-gpu 8 4 2
+    python tools/compare.py configs/bccd/*-all_*.py --images-per-gpu 8 4 2
 
 Run it again with the same arguments after any interruption: finished cells are kept, the
 unfinished one goes on from its last checkpoint.

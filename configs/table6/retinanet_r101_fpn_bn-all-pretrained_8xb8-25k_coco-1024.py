@@ -1,9 +1,9 @@
+# BN*: the backbone starts from ImageNet weights, none of it is frozen; a fifth of the steps.
 _base_ = [
-    '../_base_/models/retinanet_r101_fpn_1024_bn-all-pretrained.py',
-    '../_base_/table6_training.py',
+    '../_base_/models/retinanet_r101_fpn_1024_bn-all.py',
+    '../_base_/schedules/table6_8xb8.py',
 ]
-from mmdet_frn.table6 import paper_schedule
-
-train_dataloader, train_cfg, param_scheduler, optim_wrapper, auto_scale_lr, default_hooks = (
-    paper_schedule(images_per_gpu=8, fine_tuning=True)
-)
+model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')))
+train_cfg = dict(max_iters=25000, val_interval=5000)
+param_scheduler = dict(end=25000)
+default_hooks = dict(checkpoint=dict(interval=1000))

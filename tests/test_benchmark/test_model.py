@@ -7,7 +7,7 @@ from mmdet_frn import ops
 from mmdet_frn.benchmark.model import Step, measure_steps, to_markdown
 from mmdet_frn.utils.config import load_config
 
-CONFIG = 'configs/shapes/retinanet_r18_fpn_{}-all_shapes.py'
+CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_{}-all_1xb2-1k_shapes-128.py'
 CPU = torch.device('cpu')
 
 

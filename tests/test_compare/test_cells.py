@@ -7,7 +7,10 @@ from mmdet_frn.compare.cells import norm_label, plan_cells, prepare_folder
 from mmdet_frn.datasets import find_coco
 from mmdet_frn.utils.errors import UsageError
 
-CONFIGS = [f'configs/shapes/retinanet_r18_fpn_{norm}-all_shapes.py' for norm in ('bn', 'gn', 'frn')]
+CONFIGS = [
+    f'configs/shapes/retinanet_r18-w32_fpn_{norm}-all_1xb2-1k_shapes-128.py'
+    for norm in ('bn', 'gn', 'frn')
+]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +68,10 @@ def test_methods_of_one_norm_are_told_apart_by_their_configs(tmp_path):
     other = tmp_path / 'wider_bn.py'
     other.write_text(f"_base_ = '{_absolute(CONFIGS[0])}'\n")
     cells = plan_cells([CONFIGS[0], other], [2], tmp_path)
-    assert [c.method for c in cells] == ['BN (retinanet_r18_fpn_bn-all_shapes)', 'BN (wider_bn)']
+    assert [c.method for c in cells] == [
+        'BN (retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128)',
+        'BN (wider_bn)',
+    ]
 
 
 def _absolute(path):
@@ -77,7 +83,7 @@ def _absolute(path):
 def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(UsageError, match='two configs are called'):
         plan_cells([CONFIGS[0], CONFIGS[0]], [2], tmp_path)
-    with pytest.raises(UsageError, match=r'frn-al_shapes.py does not exist; did you mean .*all'):
+    with pytest.raises(UsageError, match=r'frn-al_1xb2-1k_shapes-128.py does not exist; did you'):
         plan_cells([CONFIGS[2].replace('all', 'al')], [2], tmp_path)
     with pytest.raises(UsageError, match='steps must be at least 1, but are 0'):
         plan_cells(CONFIGS, [2], tmp_path, steps=0)

@@ -17,7 +17,7 @@ from mmdet_frn.datasets import find_coco
 from mmdet_frn.utils.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = 'configs/shapes/retinanet_r18_fpn_{}-all_shapes.py'
+CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_{}-all_1xb2-1k_shapes-128.py'
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_killed_comparison_goes_on_where_it_was(command, tmp_path):
     # At the config's 1000 steps, so every 12 of these 60.
     options = {'default_hooks.checkpoint.interval': 200}
     work = tmp_path / 'work'
-    first, second = (work / f'retinanet_r18_fpn_{n}-all_shapes_1xb2_seed0' for n in norms)
+    first, second = (
+        work / f'retinanet_r18-w32_fpn_{n}-all_1xb2-1k_shapes-128_1xb2_seed0' for n in norms
+    )
     process = subprocess.Popen(
         command(norms, steps, **options),
         cwd=ROOT,
@@ -132,7 +134,7 @@ def test_failed_cell_is_reported_and_the_others_go_on(command, tmp_path):
 def test_two_processes_a_cell(command, tmp_path):
     done = run([*command(('frn',), 4), '--gpus', '2'])
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = tmp_path / 'work' / 'retinanet_r18_fpn_frn-all_shapes_2xb2_seed0'
+    folder = tmp_path / 'work' / 'retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128_2xb2_seed0'
     # Twice the batch, so half the steps.
     assert (folder / 'iter_2.pth').is_file()
     assert re.search(r'Distributed launcher: pytorch', (folder / 'log.txt').read_text())

@@ -16,7 +16,9 @@ def tiny_cfg(tiny_shapes, tiny_options):
     """Return a function that makes the config of ``norm`` for ``steps``, seeded."""
 
     def make(norm, steps, **options):
-        cfg = Config.fromfile(ROOT / f'configs/shapes/retinanet_r18_fpn_{norm}-all_shapes.py')
+        cfg = Config.fromfile(
+            ROOT / f'configs/shapes/retinanet_r18-w32_fpn_{norm}-all_1xb2-1k_shapes-128.py'
+        )
         given = {
             **tiny_options,
             'randomness': {'seed': 0, 'deterministic': True},

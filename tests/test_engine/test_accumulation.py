@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmdet_frn.engine import accumulate
 from mmdet_frn.utils.errors import UsageError
 
-CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_mmengines_defaults_grow_too(cfg):
 @pytest.mark.parametrize(
     'name',
     [
-        'bccd/retinanet_r18_fpn_gn-all_bccd',
+        'bccd/retinanet_r18-w32_fpn_gn-all_1xb2-2k_bccd-320x240',
         'table6/retinanet_r101_fpn_bn-all_8xb2-500k_coco-1024',
     ],
 )

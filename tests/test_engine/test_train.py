@@ -8,7 +8,9 @@ from mmdet_frn.engine.train import train_detector
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.lock import locked
 
-CONFIG = Path(__file__).parents[2] / 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+CONFIG = (
+    Path(__file__).parents[2] / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
+)
 
 
 @pytest.mark.parametrize('resume', [None, 'auto'])

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmdet_frn.ops.library import has_kernels, reference_only
 
-CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 STEPS = 25
 
 

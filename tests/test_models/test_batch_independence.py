@@ -7,7 +7,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from torch import nn
 
-CONFIG = 'configs/shapes/retinanet_r18_fpn_{}-all_shapes.py'
+CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_{}-all_1xb2-1k_shapes-128.py'
 
 
 @pytest.fixture(scope='module')

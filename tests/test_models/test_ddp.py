@@ -59,7 +59,10 @@ def _train(rank, cfg, rendezvous, out):
 def test_every_parameter_gets_a_gradient_and_the_processes_agree(
     learnable_eps, tmp_path, request, tiny_options
 ):
-    path = request.config.rootpath / 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+    path = (
+        request.config.rootpath
+        / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
+    )
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(tiny_options)
     if learnable_eps:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py'
+CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 
 
 def run(*args):

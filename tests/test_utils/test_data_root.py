@@ -18,7 +18,7 @@ from mmdet_frn.utils.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('configs/[!_]*/*.py'))
-SHAPES = str(ROOT / 'configs/shapes/retinanet_r18_fpn_frn-all_shapes.py')
+SHAPES = str(ROOT / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py')
 
 
 def paths_in(node, key=''):

@@ -1,5 +1,5 @@
-# RetinaNet with ResNet-101 FPN for training from scratch: MMDetection's RetinaNet with a backbone
-# and head whose norm and activation come from the config that builds on this one.
+# RetinaNet with ResNet-101 FPN for training from scratch: MMDetection's RetinaNet with a backbone,
+# neck and head whose norm and activation a config replaces with `model = use_norm(...)`.
 _base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
 model = dict(
     backbone=dict(
@@ -11,7 +11,14 @@ model = dict(
         frozen_stages=-1,
         norm_eval=False,
         style='pytorch',
+        norm_cfg=dict(type='BN'),
+        act_cfg=dict(type='ReLU'),
     ),
-    neck=dict(type='NormActFPN', add_extra_convs='on_output'),
-    bbox_head=dict(type='NormActRetinaHead'),
+    neck=dict(
+        type='NormActFPN',
+        add_extra_convs='on_output',
+        norm_cfg=dict(type='BN'),
+        act_cfg=dict(type='ReLU'),
+    ),
+    bbox_head=dict(type='NormActRetinaHead', norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU')),
 )

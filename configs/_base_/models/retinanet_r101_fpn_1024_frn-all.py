@@ -1,8 +1,5 @@
 _base_ = './retinanet_r101_fpn_1024.py'
-norm_cfg = dict(type='FRN', eps=1e-6)
-act_cfg = dict(type='TLU')
-model = dict(
-    backbone=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-    neck=dict(norm_cfg=norm_cfg),
-    bbox_head=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-)
+from mmdet_frn.norms import use_norm
+
+# The paper does not say where tau starts; 0 is ours.
+model = use_norm('FRN', dict(type='TLU'), neck_act=False)

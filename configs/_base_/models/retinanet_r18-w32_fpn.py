@@ -1,7 +1,6 @@
 # A small RetinaNet for training from scratch on a CPU in minutes: ResNet-18 at half its width, 64
-# channels in neck and head, two head convolutions. The norm and the activation come from the
-# config that builds on it. Residual blocks do not start as identities: so FRN reached
-# AP50 27.9 instead of 24.9 in a thousand steps of a trial, one run each.
+# channels in neck and head, two head convolutions. Residual blocks do not start as identities: so
+# FRN reached AP50 27.9 instead of 24.9 in a thousand steps of a trial, one run each.
 _base_ = './retinanet_r101_fpn.py'
 width = 32
 channels = 64

@@ -1,8 +1,0 @@
-_base_ = './retinanet_r18_fpn_shapes.py'
-norm_cfg = dict(type='GN', num_groups=32)
-act_cfg = dict(type='ReLU')
-model = dict(
-    backbone=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-    neck=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-    bbox_head=dict(norm_cfg=norm_cfg, act_cfg=act_cfg),
-)
