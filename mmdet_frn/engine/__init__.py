@@ -1,6 +1,7 @@
 """What training needs beyond MMEngine."""
 
 from .accumulation import accumulate
+from .dead_maps_hook import DeadMapsHook
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
 from .param_scheduler_hook import OptimStepParamSchedulerHook
 from .ramp_up_cosine_lr import RampUpCosineLR
@@ -8,6 +9,7 @@ from .seed_by_position import SeedByPosition
 from .stream_sampler import StreamIndex, StreamSampler
 
 __all__ = [
+    'DeadMapsHook',
     'NormDecayOptimWrapperConstructor',
     'OptimStepParamSchedulerHook',
     'RampUpCosineLR',

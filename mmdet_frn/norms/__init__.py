@@ -5,7 +5,7 @@
 A new norm is a layer, a row of :mod:`.table` and a line in docs/norms.md (docs/contributing.md).
 """
 
-from .lookup import add_norm, find_norm, follows_norm_decay, norm_label
+from .lookup import add_norm, find_norm, follows_norm_decay, is_in_table, norm_label
 from .row import Act, Norm
 from .table import ACTS, NORMS
 from .use import use_norm
@@ -18,6 +18,7 @@ __all__ = [
     'add_norm',
     'find_norm',
     'follows_norm_decay',
+    'is_in_table',
     'norm_label',
     'use_norm',
 ]

@@ -68,10 +68,14 @@ def _name(kind: str | type) -> str:
     return kind.__name__ if inspect.isclass(kind) else kind
 
 
+def is_in_table(module: nn.Module) -> bool:
+    """Return whether ``module`` is a norm or an activation of the table."""
+    return isinstance(module, tuple(row.layer for row in [*NORMS, *ACTS]))
+
+
 def follows_norm_decay(module: nn.Module) -> bool:
     """Return whether ``norm_decay_mult`` should reach ``module`` and MMEngine does not see to it.
 
     True for the norms and activations of the table but for PyTorch's norms, which MMEngine knows.
     """
-    layers = tuple(row.layer for row in [*NORMS, *ACTS])
-    return isinstance(module, layers) and not is_norm(module)
+    return is_in_table(module) and not is_norm(module)
