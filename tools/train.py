@@ -8,7 +8,7 @@ from mmdet_frn.engine.checkpoint import add_unsafe_checkpoint, set_unsafe_checkp
 from mmdet_frn.engine.train import train_detector
 from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
-from mmdet_frn.utils.launch import add_launcher, set_local_rank
+from mmdet_frn.utils.launch import add_launcher, end_job, set_local_rank
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,6 +54,7 @@ def main() -> None:
             options=args.cfg_options,
             launcher=args.launcher,
         )
+    end_job()
 
 
 if __name__ == '__main__':

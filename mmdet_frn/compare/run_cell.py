@@ -19,7 +19,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from mmdet_frn.engine.checkpoint import safe_checkpoints
-from mmdet_frn.utils.launch import set_launcher
+from mmdet_frn.utils.launch import end_job, set_launcher
 
 from .cells import CONFIG, PREDICTIONS
 from .checkpoints import newest_checkpoint
@@ -81,6 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     _end_with_parent()
     run_cell(args.folder, args.launcher)
+    end_job()
 
 
 if __name__ == '__main__':

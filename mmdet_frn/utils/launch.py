@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
+import sys
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -46,3 +48,20 @@ def set_launcher(cfg: Config, launcher: str) -> None:
         if not dist.is_initialized():
             dist.init_process_group('gloo')
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
+def end_job() -> None:
+    """End this process, its work done, if it is one of several that were joined over gloo.
+
+    gloo's threads drop the tensors of the last collective after it has returned. One that asks for
+    the interpreter's lock while the interpreter is shut down is unwound through C++ that must not
+    be, and the process is aborted (SIGABRT, "terminate called without an active exception").
+    ``destroy_process_group`` would join these threads, but DistributedDataParallel leaves a
+    reference to the group in C++ that keeps them (PyTorch 2.11). So the interpreter is not shut
+    down: exit handlers run, the streams are flushed, and the process is gone.
+    """
+    if dist.is_available() and dist.is_initialized() and dist.get_backend() == 'gloo':
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
