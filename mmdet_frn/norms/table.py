@@ -9,9 +9,10 @@ from mmdet_frn.layers import FRN, TLU
 
 from .row import Act, Norm
 
-# Where tau starts in the configs that name no other value. The paper gives no value; its own
-# configs (Table 6) start at 0, where TLU is ReLU. At -1 no map starts wholly below its threshold.
-TAU_INIT = -1.0
+# Where tau starts in the configs that name no other value, by docs/results/shapes.md: from 0, where
+# TLU is ReLU, whole feature maps stay below their threshold. The paper gives no value; its own
+# configs (Table 6) start at 0.
+TAU_INIT = -0.5
 
 ACTS = [
     Act(nn.ReLU, {'type': 'ReLU'}, 'PyTorch'),

@@ -8,6 +8,7 @@ from torch import nn
 
 from mmdet_frn.layers import FRN
 from mmdet_frn.norms import ACTS, NORMS, Norm, add_norm, find_norm, norm_label, use_norm
+from mmdet_frn.norms.table import TAU_INIT
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'norms.md'
 
@@ -72,7 +73,7 @@ def test_a_config_with_the_rows_norm_has_the_rows_label():
 
 
 def test_use_norm_replaces_what_the_base_has(tmp_path):
-    frn = {'norm_cfg': {'type': 'FRN', 'eps': 1e-6}, 'act_cfg': {'type': 'TLU', 'init': -1.0}}
+    frn = {'norm_cfg': {'type': 'FRN', 'eps': 1e-6}, 'act_cfg': {'type': 'TLU', 'init': TAU_INIT}}
     base = {'model': dict.fromkeys(('backbone', 'neck', 'bbox_head'), frn)}
     Config(base).dump(tmp_path / 'base.py')
     (tmp_path / 'child.py').write_text(
