@@ -98,7 +98,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmdet_frn', 'mmdet_frn.*']),
-    install_requires=['filelock', 'numpy', 'matplotlib'],
+    install_requires=['filelock', 'numpy', 'matplotlib', 'tqdm'],
     extras_require={
         'onedl': pinned('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
         'openmmlab': ['mmengine>=0.10.7,<1', 'mmcv>=2.1,<2.2', 'mmdet>=3.3,<3.4'],

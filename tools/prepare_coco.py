@@ -1,19 +1,21 @@
-"""Check a folder of COCO 2017, and fetch what it lacks.
+"""Check a folder of COCO 2017, and download what it lacks.
 
     python tools/prepare_coco.py                what is there, what is missing
     python tools/prepare_coco.py --deep         decode every image as well
-    python tools/prepare_coco.py --download     fetch what is missing, 20 GB at most
+    python tools/prepare_coco.py --download     download what is missing, 20 GB at most
 
-Run the same command again after any interruption: it goes on where it stopped, and overwrites
-nothing. Exit status 0 if all is good, 1 if something is missing or bad, 2 for wrong arguments.
+Run the same command again after any interruption: it resumes, and overwrites nothing. Exit status 0
+if all is good, 1 if something is missing or bad, 2 for wrong arguments.
 """
 
 import argparse
+import shutil
 import sys
+from pathlib import Path
 
 from mmdet_frn.datasets.coco2017 import prepare_coco
 from mmdet_frn.utils.data_root import ENV, data_root
-from mmdet_frn.utils.errors import one_line_errors
+from mmdet_frn.utils.errors import UsageError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,30 +23,43 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        '--root', default=data_root() / 'coco', help=f'folder of COCO (${ENV}/coco: %(default)s)'
-    )
-    parser.add_argument(
-        '--splits',
-        nargs='+',
-        choices=['train', 'val'],
-        default=['train', 'val'],
-        help='which images and annotations (both)',
-    )
-    parser.add_argument('--deep', action='store_true', help='decode every image')
-    parser.add_argument('--workers', type=int, help='processes of --deep (one a core)')
-    parser.add_argument('--download', action='store_true', help='fetch what is missing')
-    parser.add_argument('--base-url', help='server (http://images.cocodataset.org)')
-    parser.add_argument(
-        '--keep-zips', action='store_true', help='keep the archives that were downloaded'
-    )
+    add = parser.add_argument
+    root = data_root() / 'coco'
+    add('--root', type=Path, default=root, help=f'folder of COCO (${ENV}/coco: %(default)s)')
+    both = ['train', 'val']
+    add('--splits', nargs='+', choices=both, default=both, help='which part of COCO (both)')
+    add('--deep', action='store_true', help='decode every image')
+    add('--workers', type=int, help='processes of --deep (one for each core)')
+    add('--download', action='store_true', help='download what is missing')
+    add('--base-url', help='server (http://images.cocodataset.org)')
+    add('--keep-zips', action='store_true', help='keep the archives that were downloaded')
     return parser.parse_args()
 
 
+def check_args(args: argparse.Namespace) -> None:
+    """Raise UsageError for arguments that do not go together."""
+    if args.workers is not None and (args.workers < 1 or not args.deep):
+        raise UsageError(f'--workers must be >= 1 and goes with --deep, got {args.workers}')
+    if not args.download and (args.base_url or args.keep_zips):
+        raise UsageError('--base-url and --keep-zips go with --download; add it or leave them out')
+    if args.base_url is not None and not args.base_url.startswith(('http://', 'https://')):
+        raise UsageError(f'--base-url must start with http:// or https://, got {args.base_url}')
+    if args.download and shutil.which('curl') is None:
+        raise UsageError('--download needs the program curl; install it (apt install curl)')
+    if args.root.exists() and not args.root.is_dir():
+        raise UsageError(f'--root {args.root} is not a directory; name one')
+    if not args.download and not args.root.exists():
+        raise UsageError(f'--root {args.root} does not exist; name COCO, or add --download')
+
+
 def main() -> int:
-    """Check, and fetch if asked to."""
+    """Check, and download if asked to."""
+    args = parse_args()
     with one_line_errors():
-        return prepare_coco(**vars(parse_args()))
+        check_args(args)
+        base_url = (args.base_url or '') if args.download else None
+        options = dict(deep=args.deep, workers=args.workers, keep_zips=args.keep_zips)
+        return prepare_coco(args.root, args.splits, base_url=base_url, **options)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,5 @@
-"""COCO 2017: is a folder of it complete, and fetching what it lacks."""
+"""COCO 2017: checks whether a folder of it is complete, and downloads what is missing."""
 
 from .prepare import prepare_coco
-from .table import COCO2017, Archive, CocoTable, Split
 
-__all__ = ['COCO2017', 'Archive', 'CocoTable', 'Split', 'prepare_coco']
+__all__ = ['prepare_coco']

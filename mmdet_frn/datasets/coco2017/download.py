@@ -1,210 +1,147 @@
-"""Downloading one large file: broken connections, restarts and changed files are got over."""
+"""Downloading and unpacking archives; both resume, check what they write and overwrite nothing."""
 
 from __future__ import annotations
 
-import http.client
-import re
+import ctypes
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-from .checksum import sha256_of
-from .errors import FetchError
-from .meter import Meter, format_bytes
-from .part import Part
+from tqdm import tqdm
 
-_CHUNK = 1 << 18
-_LONGEST_WAIT = 60.0
+from .table import Archive
+
+_AGAIN = 'run the same command again to resume'
+_CURL = (
+    'curl --fail --location --continue-at - --connect-timeout 60 --speed-limit 1 --speed-time 60 '
+    '--write-out %{http_code}'
+)
+_FATAL = {3: 'bad URL', 22: 'HTTP error', 23: 'cannot write', 63: 'another file: it is too large'}
+_NO_RANGES = 33
+_BUSY = ('408', '429', '500', '502', '503', '504')
 
 
-class _BrokenError(Exception):
-    """An attempt that ended before the file did, and why."""
+class DownloadError(OSError):
+    """An archive that cannot be downloaded or unpacked; one line with the reason and the remedy."""
 
 
-def download(
-    url: str,
-    path: Path,
-    size: int,
-    sha256: str | None = None,
-    *,
-    retries: int = 5,
-    wait: float = 1.0,
-    timeout: float = 60.0,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Download ``url`` to ``path``, going on from what an earlier run left in ``<path>.part``.
+def download(archives: Sequence[Archive], root: Path, base_url: str, keep: bool) -> None:
+    """Download archives into ``root`` and unpack them there; DownloadError where that fails.
 
-    The server is asked for the rest only (Range) and only if the file is still the one that was
-    begun (If-Range); a server that sends all of it is read from the start. ``path`` appears when
-    the file is complete and its checksum right.
-
-    Args:
-        url: Address.
-        path: Where the file goes; must not exist.
-        size: Its size in bytes.
-        sha256: Its checksum in hexadecimal; None leaves the content unchecked.
-        retries: Attempts in a row that may bring nothing new. Default 5.
-        wait: Seconds before the first of them; doubled for each further. Default 1.
-        timeout: Seconds of silence after which a connection counts as broken. Default 60.
-        say: Prints a line. Default ``print``.
-
-    Raises:
-        FetchError: the server does not have the file, has another, or does not answer.
+    An archive is ``<name>.zip.part`` until it is unpacked; then it is removed, or renamed with
+    ``keep``. A ``<name>.zip`` in ``root`` is used and left.
     """
-    part = Part(path, url, pasted=sha256 is not None)
-    in_pieces = _fetch(part, size, retries, wait, timeout, say)
-    while sha256 is not None:
-        found = sha256_of(part.file)
-        if found == sha256:
-            break
-        part.discard()
-        if not in_pieces:
-            raise FetchError(
-                f'{url} has SHA-256 {found}, not {sha256}, and was not kept; try another time, or '
-                f'name another server with --base-url'
+    need = sum(archive.size + archive.unpacked for archive in archives)
+    for stem in (Path(archive.path).stem for archive in archives):
+        there = [*root.glob(f'{stem}.zip*'), *root.glob(f'{stem}/*')]
+        need -= sum(path.stat().st_size for path in there)
+    free = shutil.disk_usage(root).free
+    if need > free:
+        raise DownloadError(
+            f'{root} has {free / 1e9:.1f} GB free, archives and images need {need / 1e9:.1f}; make '
+            f'room, or name another folder with --root'
+        )
+    for archive in archives:
+        own = root / Path(archive.path).name
+        part = own.with_suffix('.zip.part')
+        if not own.exists():
+            fetch(f'{base_url.rstrip("/")}/{archive.path}', part, archive)
+        elif _sha256(own) != archive.sha256:
+            raise DownloadError(
+                f'{own} is not the released file; move it away, or rename it to {part.name} if it '
+                f'is incomplete, and {_AGAIN}'
             )
-        say(f'{path.name}: the pieces do not make the file (SHA-256 {found}); starting again')
-        in_pieces = _fetch(part, size, retries, wait, timeout, say)
-    part.file.rename(path)
-    part.notes.unlink(missing_ok=True)
+        unpack(own if own.exists() else part, root)
+        if part.exists():
+            part.rename(own) if keep else part.unlink()
 
 
-def _fetch(
-    part: Part, size: int, retries: int, wait: float, timeout: float, say: Callable[[str], None]
-) -> bool:
-    """Bring the part to its full size; return whether it was put together from pieces."""
-    if part.size() > size:
-        part.discard()
-    furthest = part.size()
-    if furthest:
-        say(f'{part.name}: going on from {format_bytes(furthest)}')
-    in_pieces = furthest > 0
+def fetch(url: str, part: Path, archive: Archive) -> None:
+    """Download an archive, resuming from what ``part`` has of it; DownloadError if that fails."""
     failures = 0
-    meter = Meter(part.name, size, furthest)
-    while part.size() < size:
-        in_pieces = in_pieces or part.size() > 0
-        try:
-            _attempt(part, size, timeout, meter)
-            reason = 'the connection ended early'
-        except _BrokenError as error:
-            reason = str(error)
-        finally:
-            meter.close()
-        if part.size() >= size:
-            break
-        # A server that breaks off at the same place each time, and ignores Range, gets nowhere.
-        failures = 0 if part.size() > furthest else failures + 1
-        furthest = max(furthest, part.size())
-        if failures > retries:
-            raise FetchError(
-                f'{part.url}: {reason}, {failures} times in a row; {format_bytes(part.size())} are '
-                f'kept in {part.file}: run the same command again to go on, or name another '
-                f'server with --base-url'
+    pieces = have = _size(part)
+    while True:
+        print(f'{url}: {have / 1e6:.1f} of {archive.size / 1e6:.1f} MB are here', flush=True)
+        command = [*_CURL.split(), '--max-filesize', str(archive.size), '--output', part, url]
+        status, http_status = 0, ''
+        if have < archive.size:
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, preexec_fn=_end_with_parent
             )
-        pause = min(wait * 2 ** max(failures - 1, 0), _LONGEST_WAIT)
-        say(f'{part.name}: {reason}; trying again in {pause:.0f} s')
-        time.sleep(pause)
-    return in_pieces
+            status, http_status = done.returncode, done.stdout
+        before, have = have, _size(part)
+        if status == 0 and have == archive.size and _sha256(part) == archive.sha256:
+            return
+        if status in _FATAL and http_status not in _BUSY:
+            raise DownloadError(f'{url}: {_FATAL[status]}; see above, and check --base-url')
+        if status in (0, _NO_RANGES):
+            # Complete and wrong, or to be had from the start alone.
+            part.unlink()
+            if status == 0 and not pieces:
+                raise DownloadError(f'{url} is not the released file; check --base-url')
+            print('the pieces do not fit together; starting again', flush=True)
+            pieces = have = 0
+        else:
+            pieces = have
+        failures = 1 if have > before else failures + 1
+        if failures > 5:
+            raise DownloadError(f'{url}: curl failed with status {status}; {_AGAIN}')
+        time.sleep(2**failures if status else 0)
 
 
-def _attempt(part: Part, size: int, timeout: float, meter: Meter) -> None:
-    """Fetch as much as one connection brings."""
-    offset = part.size()
-    request = urllib.request.Request(part.url, headers={'User-Agent': 'mmdet_frn'})
-    if offset:
-        request.add_header('Range', f'bytes={offset}-')
-        if part.version:
-            request.add_header('If-Range', part.version)
+def _end_with_parent() -> None:
+    # A curl that outlives a killed run would write into the file of the next one.
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    bar = tqdm(None, f'checking {path.name}', _size(path), unit='B', unit_scale=True)
+    with path.open('rb') as file, bar:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()
+
+
+def unpack(archive: Path, root: Path) -> None:
+    """Unpack a zip file, passing over what ``root`` has; DownloadError if something is wrong.
+
+    Each file is written aside and renamed when its checksum (CRC-32) is right, so a file under its
+    own name is complete.
+    """
+    differing = []
+    aside = root / '.unpacking'
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            if not _goes_on(response, part, offset, size):
-                with _storing(part):
-                    part.begin(_version(response.headers))
-                offset = 0
-            meter.restart(offset)
-            _copy(response, part, size, meter)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            part.discard()
-            raise _BrokenError('the server has no rest of the file, starting again') from None
-        if error.code in (408, 429) or error.code >= 500:
-            raise _BrokenError(f'HTTP status {error.code} {error.reason}') from None
-        raise FetchError(
-            f'{part.url}: HTTP status {error.code} {error.reason}; check --base-url'
-        ) from None
-    except FetchError:
-        raise
-    except (OSError, http.client.HTTPException) as error:
-        cause = getattr(error, 'reason', None) or error
-        reason = getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__
-        raise _BrokenError(reason) from None
-
-
-def _goes_on(response: http.client.HTTPResponse, part: Part, offset: int, size: int) -> bool:
-    """Whether the answer is the rest of the file; raise where it is another file's."""
-    total = response.headers.get('Content-Length')
-    if response.status == 206:
-        found = re.fullmatch(
-            r'bytes (\d+)-\d+/(\d+|\*)', response.headers.get('Content-Range', '').strip()
+        with zipfile.ZipFile(archive) as file:
+            for info in tqdm(file.infolist(), f'unpacking {archive.name}', unit='files'):
+                target = root / info.filename
+                if target.is_file():
+                    if zlib.crc32(target.read_bytes()) != info.CRC:
+                        differing.append(str(target))
+                elif not info.is_dir():
+                    # zipfile takes what would lead out of the folder off the name.
+                    written = Path(file.extract(info, aside))
+                    target = root / written.relative_to(aside)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    written.rename(target)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DownloadError(f'{archive} is damaged: {error}; remove it and {_AGAIN}') from None
+    shutil.rmtree(aside, ignore_errors=True)
+    if differing:
+        raise DownloadError(
+            f'{", ".join(differing[:3])} ({len(differing)} in all) differ from those of {archive}, '
+            f'and were left; move them away and {_AGAIN}'
         )
-        if found is None or int(found[1]) != offset:
-            part.discard()
-            raise _BrokenError(
-                'the server sent another piece than it was asked for, starting again'
-            )
-        total = found[2]
-    if total is not None and total.isdigit() and int(total) != size:
-        kind = response.headers.get_content_type()
-        raise FetchError(
-            f'{part.url} has {total} bytes ({kind}), not {size}: it is another file; check '
-            f'--base-url'
-        )
-    return response.status == 206
-
-
-def _version(headers: http.client.HTTPMessage) -> str | None:
-    """Return what If-Range can name; weak ETags it cannot."""
-    etag = headers.get('ETag')
-    return etag if etag and not etag.startswith('W/') else headers.get('Last-Modified')
-
-
-def _copy(response: http.client.HTTPResponse, part: Part, size: int, meter: Meter) -> None:
-    # Unbuffered, so that a kill loses no more than what is under way.
-    with _storing(part):
-        file = part.file.open('ab', buffering=0)
-    with file:
-        have = part.size()
-        while chunk := response.read1(_CHUNK):
-            have += len(chunk)
-            if have > size:
-                part.discard()
-                raise FetchError(
-                    f'{part.url} has more than {size} bytes: it is another file; check --base-url'
-                )
-            with _storing(part):
-                _write_all(file, chunk)
-            meter.add(len(chunk))
-
-
-def _write_all(file: BinaryIO, chunk: bytes) -> None:
-    # An unbuffered file may take a part of it only, on a disk that is about to be full.
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-@contextmanager
-def _storing(part: Part) -> Iterator[None]:
-    """Tell the disk's errors from the network's, which are tried again."""
-    try:
-        yield
-    except OSError as error:
-        raise FetchError(
-            f'{part.file} cannot be written: {error.strerror}; mend that, and run the same command '
-            f'again to go on'
-        ) from error

@@ -3,20 +3,21 @@
 import hashlib
 import io
 import json
+import shutil
 import threading
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmdet_frn.datasets.coco2017 import Archive, CocoTable, Split, prepare_coco
-from mmdet_frn.datasets.coco2017 import download as download_module
+from mmdet_frn.datasets.coco2017 import download, prepare_coco
+from mmdet_frn.datasets.coco2017.table import Archive, CocoTable, Split
 
 SIZE = (40, 30)
+ZIPS = ['annotations/annotations_trainval2017.zip', 'zips/train2017.zip', 'zips/val2017.zip']
 
 
 def jpeg(seed):
@@ -48,23 +49,19 @@ def zip_of(members):
 
 @dataclass
 class Served:
-    """The files of a server, what it was asked for, and its faults."""
+    """The files of a server (or an HTTP status), what it was asked for, and its faults."""
 
     files: dict
     url: str = ''
-    etags: dict = field(default_factory=dict)
     ranges: bool = True
     # The number of bytes after which each of the next answers breaks off.
     breaks: list = field(default_factory=list)
-    # Called with the path before each answer.
-    before: object = None
-    # After this many bytes an answer waits until it is released.
-    hold_after: int | None = None
+    # Called before each answer.
+    before: object = lambda: None
+    # Whether the answer waits after 16 KiB, as for a process that is to be killed.
+    hold: bool = False
     released: threading.Event = field(default_factory=threading.Event)
     requests: list = field(default_factory=list)
-
-    def paths(self):
-        return [path for path, _ in self.requests]
 
 
 class Server(ThreadingHTTPServer):
@@ -82,35 +79,32 @@ class Handler(BaseHTTPRequestHandler):
         served = self.server.served
         name = self.path.lstrip('/')
         served.requests.append((name, self.headers.get('Range')))
-        if served.before is not None:
-            served.before(name)
-        content = served.files.get(name)
-        if isinstance(content, int) or content is None:
-            self.send_error(content or 404)
+        served.before()
+        content = served.files.get(name, 404)
+        if isinstance(content, int):
+            self.send_error(content)
             return
-        etag = served.etags.get(name, hashlib.md5(content).hexdigest())
-        etag = f'"{etag}"'
         start = 0
-        asked = self.headers.get('Range')
-        if asked and served.ranges and self.headers.get('If-Range', etag) == etag:
-            start = int(asked.removeprefix('bytes=').rstrip('-'))
+        if served.ranges and self.headers.get('Range'):
+            start = int(self.headers['Range'].removeprefix('bytes=').rstrip('-'))
             self.send_response(206)
             self.send_header('Content-Range', f'bytes {start}-{len(content) - 1}/{len(content)}')
         else:
             self.send_response(200)
-        self.send_header('ETag', etag)
         self.send_header('Content-Length', str(len(content) - start))
         self.end_headers()
         end = start + served.breaks.pop(0) if served.breaks else len(content)
-        for at in range(start, min(end, len(content)), 1 << 14):
-            self.wfile.write(content[at : min(at + (1 << 14), end)])
-            if served.hold_after is not None and at + (1 << 14) - start >= served.hold_after:
-                served.released.wait(10)
+        self.wfile.write(content[start : min(start + (1 << 14), end)])
+        if served.hold:
+            served.released.wait(20)
+        self.wfile.write(content[start + (1 << 14) : end])
 
 
 @pytest.fixture
-def coco():
-    """The files of a tiny COCO by their paths on the server, and its table."""
+def served(monkeypatch):
+    """A server of a tiny COCO on this machine."""
+    if not shutil.which('curl'):
+        pytest.skip('no curl')
     trees = {
         'train': {f'train2017/{i:012d}.jpg': jpeg(i) for i in range(20)},
         'val': {f'val2017/{i:012d}.jpg': jpeg(i) for i in range(100, 104)},
@@ -119,62 +113,49 @@ def coco():
         f'annotations/instances_{split}2017.json': coco_json([n.split('/')[1] for n in members])
         for split, members in trees.items()
     }
-    files = {f'zips/{split}2017.zip': zip_of(members) for split, members in trees.items()}
-    files['annotations/annotations_trainval2017.zip'] = zip_of(lists)
-
-    def archive(path, folder=None):
-        content = files[path]
-        return Archive(
-            path, folder, len(content), hashlib.sha256(content).hexdigest(), 2 * len(content)
-        )
-
-    splits = {
-        name: Split(
-            ann_file=f'annotations/instances_{name}2017.json',
-            img_dir=f'{name}2017',
-            images=len(members),
-            annotations=len(members),
-            archive=archive(f'zips/{name}2017.zip', f'{name}2017'),
-        )
-        for name, members in trees.items()
-    }
-    annotations = archive('annotations/annotations_trainval2017.zip')
-    return files, CocoTable('http://127.0.0.1:1', splits, annotations, categories=1)
-
-
-@pytest.fixture
-def served(coco, monkeypatch):
-    """A server of the tiny COCO on this machine."""
-    monkeypatch.setattr(download_module, 'time', SimpleNamespace(sleep=lambda seconds: None))
-    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'):
-        monkeypatch.delenv(name, raising=False)
+    contents = (zip_of(lists), zip_of(trees['train']), zip_of(trees['val']))
+    monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
+    monkeypatch.setenv('no_proxy', '*')
     server = Server(('127.0.0.1', 0), Handler)
-    server.served = Served(dict(coco[0]), f'http://127.0.0.1:{server.server_port}')
-    thread = threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True)
-    thread.start()
+    url = f'http://127.0.0.1:{server.server_port}'
+    server.served = Served(dict(zip(ZIPS, contents, strict=True)), url)
+    threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True).start()
     yield server.served
+    server.served.released.set()
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
-def table(coco, served):
-    return replace(coco[1], base_url=served.url)
+def table(served):
+    def archive(path):
+        content = served.files[path]
+        sha256 = hashlib.sha256(content).hexdigest()
+        return Archive(path, len(content), 2 * len(content), sha256)
+
+    splits = dict(
+        train=Split('train2017', 20, 20, archive(ZIPS[1])),
+        val=Split('val2017', 4, 4, archive(ZIPS[2])),
+    )
+    return CocoTable(served.url, splits, archive(ZIPS[0]), categories=1)
 
 
 @pytest.fixture
-def prepare(table, tmp_path):
+def prepare(table, tmp_path, capsys):
     """Prepare the folder of the tiny COCO; return the status and the lines."""
 
-    def run(*, table=table, **options):
-        said = []
-        return prepare_coco(tmp_path / 'coco', table=table, say=said.append, **options), said
+    def run(*splits, download=False, **options):
+        capsys.readouterr()
+        if download:
+            options.setdefault('base_url', '')
+        status = prepare_coco(tmp_path / 'coco', splits or ('train', 'val'), table=table, **options)
+        return status, capsys.readouterr().out.splitlines()
 
     return run
 
 
 @pytest.fixture
 def root(tmp_path, prepare):
-    """A complete tree."""
+    """A complete folder."""
     assert prepare(download=True)[0] == 0
     return tmp_path / 'coco'

@@ -1,207 +1,205 @@
-import hashlib
+"""Downloading from servers that fail, to disks that fill, in runs that are killed or meet."""
+
+import fcntl
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+import zipfile
 
-import numpy as np
 import pytest
 
 from mmdet_frn.datasets.coco2017 import download as module
-from mmdet_frn.datasets.coco2017.download import download
-from mmdet_frn.datasets.coco2017.errors import FetchError
+from mmdet_frn.utils.errors import UsageError
 
-NAME = 'big.bin'
-CONTENT = np.random.default_rng(0).bytes(300_000)
+from .conftest import ZIPS, zip_of
 
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
+VAL, TRAIN = ZIPS[2], ZIPS[1]
 
 
 @pytest.fixture
-def get(served, tmp_path):
-    """Download the file of the server; return the lines that were said."""
-    served.files[NAME] = CONTENT
+def get(served, table, tmp_path, capsys):
+    """Download train2017.zip; return the ranges that the server was asked for, and the output."""
+    part = tmp_path / 'x.part'
 
-    def run(content=CONTENT, checksum=True, **options):
-        said = []
-        download(
-            f'{served.url}/{NAME}',
-            tmp_path / NAME,
-            len(content),
-            sha256(content) if checksum else None,
-            say=said.append,
-            **options,
-        )
-        assert (tmp_path / NAME).read_bytes() == content
-        assert [p.name for p in tmp_path.iterdir()] == [NAME]
-        return said
+    def run():
+        module.fetch(f'{served.url}/{TRAIN}', part, table.splits['train'].archive)
+        assert part.read_bytes() == served.files[TRAIN]
+        return [asked for _, asked in served.requests], capsys.readouterr().out
 
+    run.part = part
     return run
 
 
-def refused(get, **options):
-    with pytest.raises(FetchError) as error:
-        get(**options)
+def refused(get):
+    with pytest.raises(module.DownloadError) as error:
+        get()
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
 
 
-def asked(served):
-    return [asked for _, asked in served.requests]
-
-
-def test_in_one_piece(get, served):
-    assert get() == []
-    assert asked(served) == [None]
-
-
-def test_a_broken_connection_is_gone_on_with(get, served):
-    served.breaks = [100_000, 50_000]
-    said = get()
-    assert asked(served) == [None, 'bytes=100000-', 'bytes=150000-']
-    assert said == [f'{NAME}: the connection ended early; trying again in 1 s'] * 2
+def test_a_broken_connection_is_resumed(get, served):
+    served.breaks = [20_000, 5000]
+    assert get()[0] == [None, 'bytes=20000-', 'bytes=25000-']
 
 
 def test_a_server_that_ignores_range_is_read_from_the_start(get, served):
     served.ranges = False
-    served.breaks = [100_000]
-    get()
-    assert asked(served) == [None, 'bytes=100000-']
+    served.breaks = [20_000]
+    assert get()[0] == [None, 'bytes=20000-', None]
 
 
-def test_a_server_that_gets_no_further_is_given_up(get, served, tmp_path):
-    served.ranges = False
-    served.breaks = [100_000] * 9
-    assert refused(get, retries=3) == (
-        f'{served.url}/{NAME}: the connection ended early, 4 times in a row; 100.0 kB are kept in '
-        f'{tmp_path}/{NAME}.part: run the same command again to go on, or name another server '
-        f'with --base-url'
-    )
-    assert len(served.requests) == 5
-    assert (tmp_path / f'{NAME}.part').read_bytes() == CONTENT[:100_000]
-    served.ranges, served.breaks = True, []
-    assert get() == [f'{NAME}: going on from 100.0 kB']
+def test_a_server_that_gets_no_further_is_given_up_and_what_came_is_kept(get, served):
+    served.breaks = [20_000] + [0] * 9
+    assert 'run the same command again to resume' in refused(get)
+    assert get.part.stat().st_size == 20_000
+    served.breaks = []
+    assert get()[0][-1] == 'bytes=20000-'
 
 
-def test_a_file_that_changes_between_attempts_is_begun_again(get, served):
-    other = np.random.default_rng(1).bytes(len(CONTENT))
-    served.breaks = [100_000]
-
-    def change(name):
-        if len(served.requests) == 2:
-            served.files[NAME] = other
-
-    served.before = change
-    get(other)
-    # If-Range made the server send the whole of the new one.
-    assert asked(served) == [None, 'bytes=100000-']
+def test_a_file_that_changes_between_attempts_is_found_by_its_checksum(get, served):
+    right = served.files[TRAIN]
+    served.files[TRAIN] = b'x' * len(right)
+    served.breaks = [20_000]
+    served.before = lambda: len(served.requests) == 2 and served.files.update({TRAIN: right})
+    asked, said = get()
+    assert asked == [None, 'bytes=20000-', None]
+    assert 'the pieces do not fit together; starting again' in said
 
 
-def test_a_change_that_the_server_hides_is_found_by_the_checksum(get, served):
-    served.etags[NAME] = 'always the same'
-    served.files[NAME] = np.random.default_rng(1).bytes(len(CONTENT))
-    served.breaks = [100_000]
-
-    def change(name):
-        if len(served.requests) == 2:
-            served.files[NAME] = CONTENT
-
-    served.before = change
-    said = get()
-    assert 'the pieces do not make the file' in said[-1]
-    assert asked(served) == [None, 'bytes=100000-', None]
-
-
-def test_another_file_is_refused(get, served, tmp_path):
-    served.files[NAME] = CONTENT[:-1] + b'x'
-    assert f'not {sha256(CONTENT)}, and was not kept' in refused(get)
-    assert list(tmp_path.iterdir()) == []
-    served.files[NAME] = b'<html>Please log in</html>'
-    assert f'{NAME} has 26 bytes (text/plain), not 300000' in refused(get)
-
-
-def test_another_size_leaves_the_piece(get, served, tmp_path):
-    served.breaks = [100_000]
-    served.before = lambda name: len(served.requests) == 2 and served.files.update({NAME: b'other'})
-    assert 'has 5 bytes' in refused(get)
-    assert (tmp_path / f'{NAME}.part').stat().st_size == 100_000
-
-
-def test_not_found_is_said_at_once(get, served):
-    served.files[NAME] = 404
-    assert refused(get) == (f'{served.url}/{NAME}: HTTP status 404 Not Found; check --base-url')
+@pytest.mark.parametrize(
+    ('other', 'reason'),
+    [
+        (lambda right: right[:-1] + b'?', 'is not the released file'),
+        (lambda right: b'<html>Please log in</html>', 'is not the released file'),
+        (lambda right: right + b'?', 'another file: it is too large'),
+        (lambda right: 404, 'HTTP error'),
+    ],
+)
+def test_another_file_is_refused(get, served, other, reason):
+    served.files[TRAIN] = other(served.files[TRAIN])
+    assert reason in refused(get)
     assert len(served.requests) == 1
+    assert not get.part.exists() or get.part.stat().st_size == 0
 
 
-def test_a_server_that_is_busy_is_asked_again(get, served):
-    served.files[NAME] = 503
-    served.before = lambda name: len(served.requests) == 3 and served.files.update({NAME: CONTENT})
-    said = get()
-    assert said == [
-        f'{NAME}: HTTP status 503 Service Unavailable; trying again in {n} s' for n in (1, 2)
-    ]
+def test_a_complete_piece_needs_no_server(get, served):
+    get.part.write_bytes(served.files[TRAIN])
+    assert get()[0] == []
 
 
-def test_nobody_answers(tmp_path, served):
-    with pytest.raises(FetchError, match=r'refused, 2 times in a row; 0 B are kept'):
-        download('http://127.0.0.1:1/x', tmp_path / 'x', 5, retries=1, say=lambda line: None)
+def test_a_busy_server_is_asked_again(get, served):
+    right = served.files[TRAIN]
+    served.files[TRAIN] = 503
+    served.before = lambda: len(served.requests) == 3 and served.files.update({TRAIN: right})
+    assert get()[0] == [None] * 3
 
 
-def test_a_complete_piece_needs_no_server(get, served, tmp_path):
-    (tmp_path / f'{NAME}.part').write_bytes(CONTENT)
-    get()
+def test_a_disk_with_too_little_room(prepare, served, monkeypatch, tmp_path):
+    usage = shutil.disk_usage(tmp_path)
+    need = 3 * sum(map(len, served.files.values()))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=need - 1))
+    status, said = prepare(download=True)
+    assert status == 1
+    assert said[-1].endswith('make room, or name another folder with --root')
     assert served.requests == []
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=need))
+    assert prepare(download=True)[0] == 0
 
 
-def test_a_piece_that_is_too_long_is_dropped(get, served, tmp_path):
-    (tmp_path / f'{NAME}.part').write_bytes(CONTENT + b'x')
-    get()
-    assert asked(served) == [None]
+def test_an_archive_that_somebody_put_there_is_used_and_left(prepare, served, tmp_path):
+    archive = tmp_path / 'coco' / 'val2017.zip'
+    archive.parent.mkdir()
+    archive.write_bytes(served.files[VAL][:-1])
+    status, said = prepare('val', download=True)
+    assert (status, 'rename it to val2017.zip.part if it is incomplete' in said[-1]) == (1, True)
+    archive.rename(archive.with_suffix('.zip.part'))
+    assert prepare('val', download=True)[0] == 0
+    assert served.requests[-1] == (VAL, f'bytes={len(served.files[VAL]) - 1}-')
+    shutil.rmtree(archive.with_suffix('').with_name('val2017'))
+    archive.write_bytes(served.files[VAL])
+    assert prepare('val', download=True)[0] == 0
+    assert archive.read_bytes() == served.files[VAL]
 
 
-def test_a_piece_of_another_server(get, served, tmp_path):
-    part = tmp_path / f'{NAME}.part'
-    part.write_bytes(CONTENT[:1000])
-    (tmp_path / f'{NAME}.part.json').write_text('{"url": "http://other", "version": "x"}')
-    get()
-    assert asked(served) == ['bytes=1000-']
-    # Without a checksum nothing would tell that the pieces are of one file.
-    (tmp_path / NAME).unlink()
-    part.write_bytes(CONTENT[:1000])
-    get(checksum=False)
-    assert asked(served)[-1] is None
-
-
-def test_killed_in_the_middle(get, served, tmp_path):
-    """kill -9 keeps what had come, and the next run asks for the rest."""
-    served.hold_after = 1 << 16
-    fork = multiprocessing.get_context('fork')
-    process = fork.Process(target=get)
+def killed(function, when, **options):
+    """Run a function in a process that is killed when ``when()``."""
+    process = multiprocessing.get_context('fork').Process(target=function, kwargs=options)
     process.start()
-    part = tmp_path / f'{NAME}.part'
-    deadline = time.monotonic() + 10
-    while not (part.exists() and part.stat().st_size >= 1 << 16):
+    deadline = time.monotonic() + 30
+    while process.is_alive() and not when():
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
-    kept = part.stat().st_size
-    assert kept == 1 << 16
-    assert not (tmp_path / NAME).exists()
-    served.hold_after = None
+
+
+def test_killed_while_downloading(prepare, served, tmp_path):
+    served.hold = True
+    part = tmp_path / 'coco' / 'annotations_trainval2017.zip.part'
+    (tmp_path / 'coco').mkdir()
+    killed(prepare, lambda: bool(served.requests), download=True)
+    served.hold = False
     served.released.set()
-    get()
-    assert asked(served) == [None, f'bytes={kept}-']
+    assert prepare(download=True)[0] == 0
+    assert not part.exists()
 
 
-def test_a_full_disk(get, monkeypatch, tmp_path):
-    def full(file, chunk):
-        raise OSError(28, 'No space left on device')
+def test_killed_while_unpacking(prepare, served, tmp_path, monkeypatch):
+    extract = zipfile.ZipFile.extract
 
-    monkeypatch.setattr(module, '_write_all', full)
-    assert refused(get) == (
-        f'{tmp_path}/{NAME}.part cannot be written: No space left on device; mend that, and run '
-        f'the same command again to go on'
-    )
+    def die(self, info, path):
+        written = extract(self, info, path)
+        if info.filename.endswith('7.jpg'):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, 'extract', die)
+        killed(lambda: prepare('train', download=True), lambda: False)
+    status, said = prepare('train')
+    assert status == 1
+    assert any(line.startswith('bad: 13 images are missing') for line in said)
+    assert prepare('train', download=True)[0] == 0
+    assert len(served.requests) == 2
+    assert sorted(p.name for p in (tmp_path / 'coco').iterdir()) == [
+        '.prepare_coco.lock', 'annotations', 'train2017',
+    ]  # fmt: skip
+
+
+def test_two_runs_do_not_meet(prepare, tmp_path):
+    (tmp_path / 'coco').mkdir()
+    with (tmp_path / 'coco' / '.prepare_coco.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match='another process downloads into'):
+            prepare(download=True)
+        assert prepare()[0] == 1
+
+
+def test_files_that_differ_are_left(tmp_path):
+    archive = tmp_path / 'set.zip'
+    archive.write_bytes(zip_of({f'set/{name}': name.encode() for name in 'abc'}))
+    (tmp_path / 'set').mkdir()
+    (tmp_path / 'set' / 'a').write_bytes(b'mine')
+    with pytest.raises(module.DownloadError, match=r'set/a \(1 in all\) differ .* and were left'):
+        module.unpack(archive, tmp_path)
+    assert [(tmp_path / 'set' / name).read_text() for name in 'abc'] == ['mine', 'b', 'c']
+
+
+def test_a_damaged_archive_leaves_no_part_of_a_file(tmp_path):
+    archive, content = tmp_path / 'set.zip', bytearray(zip_of({'set/a': b'a' * 1000}))
+    content[200] ^= 0xFF
+    for damaged in (content, b'<html>no zip</html>', b''):
+        archive.write_bytes(damaged)
+        with pytest.raises(module.DownloadError, match=r'set\.zip is damaged: '):
+            module.unpack(archive, tmp_path)
+    assert not (tmp_path / 'set').exists()
+
+
+@pytest.mark.parametrize('name', ['/etc/x', '../x', 'set/../../x'])
+def test_nothing_is_unpacked_outside_of_the_folder(tmp_path, name):
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'evil.zip').write_bytes(zip_of({name: b'evil'}))
+    module.unpack(tmp_path / 'evil.zip', tmp_path / 'root')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['evil.zip', 'root']

@@ -1,6 +1,7 @@
-"""The whole of it on a tiny COCO: checked, fetched, and found damaged."""
+"""The whole of it on a tiny COCO: checked, downloaded, and found damaged."""
 
 import json
+import os
 import runpy
 import shutil
 import sys
@@ -10,69 +11,73 @@ import pytest
 from PIL import Image
 
 from mmdet_frn.datasets.coco2017 import prepare as module
-from mmdet_frn.utils.errors import UsageError
+
+from .conftest import ZIPS
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'prepare_coco.py'
-ARCHIVES = ['annotations/annotations_trainval2017.zip', 'zips/train2017.zip', 'zips/val2017.zip']
 
 
 def files_of(root):
     return sorted(p.relative_to(root).as_posix() for p in root.rglob('*') if p.is_file())
 
 
-def test_everything_is_fetched_once(prepare, served, tmp_path):
+def bad(said):
+    return [line.removeprefix('bad: ') for line in said if line.startswith('bad: ')]
+
+
+def test_everything_is_downloaded_once(prepare, served, tmp_path):
     status, said = prepare(download=True)
     assert status == 0
-    assert sorted(served.paths()) == ARCHIVES
+    assert [path for path, _ in served.requests] == ZIPS
     root = tmp_path / 'coco'
     assert said[-5:] == [
         f'good: {root}/annotations/instances_train2017.json: 20 images, 20 annotations, '
         f'1 categories',
-        f'good: {root}/train2017: all 20 images of the annotations',
+        f'good: {root}/train2017: all images',
         f'good: {root}/annotations/instances_val2017.json: 4 images, 4 annotations, 1 categories',
-        f'good: {root}/val2017: all 4 images of the annotations',
+        f'good: {root}/val2017: all images',
         f'{root}: complete',
     ]
     files = files_of(root)
     assert len(files) == 1 + 2 + 20 + 4
-    assert files[0] == '.prepare_coco.lock'
     assert prepare(download=True) == (0, said[-5:])
     assert len(served.requests) == 3
 
 
-def test_keep_zips_and_splits(prepare, served, tmp_path):
-    assert prepare(download=True, keep_zips=True, splits=['val'])[0] == 0
-    assert sorted(served.paths()) == [ARCHIVES[0], ARCHIVES[2]]
+def test_keep_zips_splits_and_another_server(prepare, served, table, tmp_path):
+    elsewhere = dict(base_url=f'{served.url}/', table=table._replace(base_url='http://127.0.0.1:1'))
+    del elsewhere['table']
+    assert prepare('val', keep_zips=True, **elsewhere)[0] == 0
+    assert [path for path, _ in served.requests] == [ZIPS[0], ZIPS[2]]
     root = tmp_path / 'coco'
     assert (root / 'val2017.zip').is_file()
     assert not (root / 'train2017').exists()
     shutil.rmtree(root / 'val2017')
-    status, said = prepare(download=True, splits=['val'])
-    assert (status, said[0]) == (0, f'val2017.zip: using {root}/val2017.zip')
+    assert prepare('val', download=True)[0] == 0
     assert len(served.requests) == 2
     # Kept once is kept: this run did not bring it.
     assert (root / 'val2017.zip').is_file()
 
 
-def test_what_is_missing_is_said(prepare, root, served):
+def test_what_is_missing_is_said_and_downloaded(prepare, root, served):
     for name in ('000000000003.jpg', '000000000005.jpg'):
         (root / 'train2017' / name).unlink()
     (root / 'annotations' / 'instances_val2017.json').unlink()
-    (root / 'val2017' / '000000000100.jpg').unlink()
+    (root / 'val2017' / '000000000100.jpg').rename(root / 'val2017' / 'mine.txt')
     status, said = prepare()
     assert status == 1
-    assert [line for line in said if line.startswith('bad: ')] == [
-        f'bad: 2 of 20 images are missing from {root}/train2017: 000000000003.jpg, '
-        f'000000000005.jpg; fetch with --download',
-        f'bad: {root}/annotations/instances_val2017.json is missing; fetch with --download',
-        f'bad: {root}/val2017 has 3 of 4 images; fetch with --download',
+    assert bad(said) == [
+        f'2 images are missing from {root}/train2017: 000000000003.jpg, 000000000005.jpg; add '
+        f'--download',
+        f'{root}/annotations/instances_val2017.json is missing; add --download',
+        f'1 images are missing from {root}/val2017: ...; add --download',
     ]
     assert said[-1] == f'{root}: 3 problems'
     assert len(served.requests) == 3
     assert prepare(download=True)[0] == 0
 
 
-def test_images_that_only_the_fetched_annotations_show_to_be_missing(prepare, root):
+def test_images_that_only_the_new_annotations_show_to_be_missing(prepare, root):
     (root / 'annotations' / 'instances_val2017.json').unlink()
     (root / 'val2017' / '000000000100.jpg').rename(root / 'val2017' / 'mine.jpg')
     assert prepare(download=True)[0] == 0
@@ -84,15 +89,11 @@ def test_other_annotations_are_left(prepare, root, served):
     data = json.loads(ann_file.read_text())
     data['annotations'].pop()
     ann_file.write_text(json.dumps(data))
-    status, said = prepare(download=True)
-    assert status == 1
-    assert (
-        f'bad: {ann_file} is not the released one: it has 3 annotations, not 4; move it away and '
-        f'fetch with --download'
-    ) in said
+    (problem,) = bad(prepare(download=True)[1])
+    assert '3 annotations, 1 categories, not the released 4 images, 4 annotations' in problem
     ann_file.write_text('{')
     status, said = prepare(download=True)
-    assert 'is not valid JSON' in next(line for line in said if line.startswith('bad: '))
+    assert (status, 'is not valid JSON' in bad(said)[0]) == (1, True)
     assert ann_file.read_text() == '{'
     assert len(served.requests) == 3
 
@@ -105,54 +106,58 @@ def test_deep_finds_a_truncated_image_and_a_wrong_size(prepare, root):
     empty.write_bytes(b'')
     assert prepare()[0] == 0
     status, said = prepare(deep=True, workers=2)
-    assert status == 1
-    bad = [line for line in said if line.startswith('bad: ')]
-    assert len(bad) == 3
-    assert bad[0].startswith(f'bad: {cut} cannot be decoded (image file is truncated')
-    assert bad[1] == (
-        f'bad: {other} is 41x30, but 40x30 in the annotations; remove it and fetch with --download'
-    )
-    assert bad[2].startswith(f'bad: {empty} cannot be decoded (no image that Pillow knows)')
+    found = bad(said)
+    assert (status, len(found)) == (1, 3)
+    assert found[0].startswith(f'{cut} cannot be decoded (image file is truncated')
+    assert found[1].startswith(f'{other} is (41, 30), but (40, 30) in the annotations; remove it')
+    assert found[2].startswith(f'{empty} cannot be decoded')
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(splits=['test']), r"--splits must be of train, val, but has \['test'\]"),
-        (dict(deep=True, workers=0), '--workers must be at least 1, but is 0'),
-        (dict(workers=3), '--workers 3 needs --deep'),
-        (dict(keep_zips=True), '--keep-zips needs --download'),
-        (dict(base_url='http://x'), '--base-url http://x needs --download'),
-        (dict(base_url='ftp://x', download=True), 'http:// or https://, but is ftp://x'),
-        (dict(base_url='http://', download=True), 'http:// or https://, but is http://'),
-        (dict(), 'coco does not exist; name the folder of COCO, or add --download'),
-    ],
-)
-def test_wrong_arguments(prepare, tmp_path, options, message):
-    with pytest.raises(UsageError, match=message):
-        prepare(**options)
-    assert not (tmp_path / 'coco').exists()
+@pytest.fixture
+def tool(tmp_path, monkeypatch, capsys):
+    """Run the tool; return its status and its last line."""
+    monkeypatch.setenv('MMDET_FRN_DATA_ROOT', str(tmp_path))
 
-
-def test_root_that_is_a_file(prepare, tmp_path):
-    (tmp_path / 'coco').touch()
-    with pytest.raises(UsageError, match='coco is no folder; name one'):
-        prepare()
-
-
-def test_tool(root, table, tmp_path, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, 'argv', ['prepare_coco.py', *arguments])
         with pytest.raises(SystemExit) as stop:
             runpy.run_path(str(TOOL), run_name='__main__')
-        return stop.value.code
+        captured = capsys.readouterr()
+        return stop.value.code, (captured.out or captured.err).strip().splitlines()[-1]
 
-    monkeypatch.setattr(module, 'COCO2017', table)
-    monkeypatch.setenv('MMDET_FRN_DATA_ROOT', str(tmp_path))
-    assert run('--splits', 'val', '--deep') == 0
-    assert f'{root}: complete, and every image decodes' in capsys.readouterr().out
-    assert run('--root', str(tmp_path / 'none')) == 2
-    assert capsys.readouterr().err.startswith(f'error: --root {tmp_path}/none does not exist')
+    return run
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ('--splits test', "invalid choice: 'test'"),
+        ('--deep --workers 0', '--workers must be >= 1 and goes with --deep, got 0'),
+        ('--workers 3', '--workers must be >= 1 and goes with --deep, got 3'),
+        ('--keep-zips', '--keep-zips go with --download'),
+        ('--base-url http://x', '--keep-zips go with --download'),
+        ('--base-url ftp://x --download', 'http:// or https://, got ftp://x'),
+        ('', 'coco does not exist; name COCO, or add --download'),
+        ('--root setup.py', '--root setup.py is not a directory; name one'),
+    ],
+)
+def test_wrong_arguments(tool, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(TOOL.parents[1])
+    status, said = tool(*arguments.split())
+    assert (status, message in said) == (2, True), said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_download_without_curl_is_refused(tool, monkeypatch):
+    monkeypatch.setenv('PATH', os.devnull)
+    assert '--download needs the program curl; install it' in tool('--download')[1]
+
+
+def test_tool(root, table, tool, monkeypatch):
+    monkeypatch.setattr(module.prepare_coco, '__kwdefaults__',
+                        module.prepare_coco.__kwdefaults__ | dict(table=table))  # fmt: skip
+    assert tool('--splits', 'val', '--deep') == (
+        0, f'{root}: complete, and every image decodes',
+    )  # fmt: skip
     (root / 'val2017' / '000000000100.jpg').unlink()
-    assert run() == 1
-    assert run('--splits', 'vall') == 2
+    assert tool() == (1, f'{root}: 1 problems')

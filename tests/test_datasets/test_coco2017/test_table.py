@@ -1,4 +1,4 @@
-from mmdet_frn.datasets.coco2017 import COCO2017
+from mmdet_frn.datasets.coco2017.table import COCO2017
 
 
 def test_archives_are_those_of_the_splits():
@@ -7,8 +7,6 @@ def test_archives_are_those_of_the_splits():
     for archive in archives:
         assert len(bytes.fromhex(archive.sha256)) == 32
         assert archive.unpacked > archive.size
-        assert archive.name.endswith('2017.zip')
-    for split in COCO2017.splits.values():
-        assert split.archive.folder == split.img_dir
-        assert split.archive.name == f'{split.img_dir}.zip'
-        assert split.ann_file == f'annotations/instances_{split.img_dir}.json'
+    for name, split in COCO2017.splits.items():
+        assert split.name == f'{name}2017'
+        assert split.archive.path == f'zips/{split.name}.zip'

@@ -1,0 +1,105 @@
+"""Checking a folder of COCO 2017: annotations, their counts, and that every image is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+
+from PIL import Image
+from tqdm import tqdm
+
+from mmdet_frn.datasets.check import files_in, missing_images
+from mmdet_frn.datasets.coco_file import DatasetError, read_coco
+
+from .table import Archive, CocoTable, Split
+
+
+@dataclass
+class Report:
+    """Lines on what is good and bad, which archives would help, and images as (path, size)."""
+
+    facts: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    archives: list[Archive] = field(default_factory=list)
+    images: list[tuple[Path, tuple[int, int]]] = field(default_factory=list)
+
+
+def check_folder(root: Path, table: CocoTable, splits: Sequence[str]) -> Report:
+    """Check the splits of a folder without changing anything."""
+    report = Report()
+    for split in (table.splits[name] for name in splits):
+        ann_file = root / f'annotations/instances_{split.name}.json'
+        data = None
+        if ann_file.exists():
+            try:
+                data = read_coco(ann_file, purpose='eval')
+            except DatasetError as error:
+                report.problems.append(f'{error}; move it away and add --download')
+        else:
+            report.problems.append(f'{ann_file} is missing; add --download')
+            if table.annotations not in report.archives:
+                # First, as its lists say which images are missing.
+                report.archives.insert(0, table.annotations)
+        if data:
+            _check_counts(ann_file, data, split, table, report)
+        _check_images(root / split.name, data and data['images'], split, report)
+    return report
+
+
+def _check_counts(path: Path, data: dict, split: Split, table: CocoTable, report: Report) -> None:
+    wanted = dict(images=split.images, annotations=split.annotations, categories=table.categories)
+    found = ', '.join(f'{len(data[key])} {key}' for key in wanted)
+    expected = ', '.join(f'{count} {key}' for key, count in wanted.items())
+    if found == expected:
+        report.facts.append(f'{path}: {found}')
+    else:
+        remedy = f'not the released {expected}; move it away and add --download'
+        report.problems.append(f'{path} has {found}, {remedy}')
+
+
+def _check_images(folder: Path, images: list | None, split: Split, report: Report) -> None:
+    if images is None:  # nothing says which there should be
+        count = sum(name.endswith('.jpg') for name in files_in(folder))
+        missing = ['...'] * (split.images - count)
+    else:
+        missing = missing_images((image['file_name'] for image in images), folder)
+        there = (i for absent in [set(missing)] for i in images if i['file_name'] not in absent)
+        report.images += [(folder / i['file_name'], (i['width'], i['height'])) for i in there]
+    if missing:
+        names = ', '.join(missing[:3])
+        problem = f'{len(missing)} images are missing from {folder}: {names}; add --download'
+        report.problems.append(problem)
+        report.archives.append(split.archive)
+    else:
+        report.facts.append(f'{folder}: all images')
+
+
+def find_bad_images(images: Sequence[tuple], workers: int | None = None) -> list[str]:
+    """Decode images, given as (path, size); a line for each that fails or has another size."""
+    # Forked: a new process would import MMDetection first. Ctrl-C is left to the parent.
+    ignore = dict(initializer=signal, initargs=(SIGINT, SIG_IGN))
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), get_context('fork'), **ignore)
+    try:
+        found = pool.map(_problem_of, images, chunksize=32)
+        return [line for line in tqdm(found, 'decoding', len(images)) if line]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _problem_of(image: tuple[Path, tuple[int, int]]) -> str | None:
+    path, size = image
+    problem = ''
+    try:
+        # Not OpenCV, which fills the rest of a truncated image with grey and says nothing.
+        with Image.open(path) as opened:
+            opened.load()
+            if opened.size != size:
+                problem = f'is {opened.size}, but {size} in the annotations'
+    except Exception as error:  # Pillow's readers raise what their formats make of it
+        problem = f'cannot be decoded ({error})'
+    return f'{path} {problem}; remove it and add --download' if problem else None
