@@ -17,8 +17,8 @@ help:
 	@echo 'make test [ARGS=<options of pytest>]'
 	@echo '                    set up, then lint and the whole test suite'
 	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
-	@echo 'make bench [ARGS=<options of tools/benchmark_ops.py>]'
-	@echo '                    time FRN+TLU beside BN+ReLU and others; a report in results/'
+	@echo 'make bench [ARGS=<options of benchmarks/ops.py>]'
+	@echo '                    time FRN+TLU beside BN+ReLU and others; a report in docs/results/ops'
 	@echo 'make setup [PYTHON=<python 3.10 to 3.12>] [MMCV_WHEEL=<file.whl>]'
 	@echo '                    .venv with the pinned stack and this package; seconds when nothing changed'
 	@echo 'make lint           check style'
@@ -45,7 +45,7 @@ test-gpu: setup
 	PYTHON=$(VENV_PYTHON) tools/test_gpu.sh
 
 bench: setup
-	$(VENV_PYTHON) tools/benchmark_ops.py $(ARGS)
+	$(VENV_PYTHON) -m benchmarks.ops $(ARGS)
 
 lint: setup
 	$(VENV_PYTHON) -m ruff check .
@@ -59,4 +59,4 @@ format: setup
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find mmdet_frn tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find mmdet_frn benchmarks tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,1 +1,1 @@
-"""Speed of the fused ops beside what they replace: what ``make bench`` runs."""
+"""Speed of the norms side by side: what ``make bench`` runs."""

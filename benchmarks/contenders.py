@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from mmdet_frn.ops import frn_tlu, reference
+from mmdet_frn.layers.norm_act import build_act, fuses, norm_act
+from mmdet_frn.norms import NORMS, Norm
+from mmdet_frn.ops import reference
 from mmdet_frn.ops.library import has_kernels
 
 EPS = 1e-6
 OURS, CLONE, BATCH_NORM, COMPILED = 'FRN+TLU fused', 'clone', 'BN+ReLU', 'FRN+TLU compiled'
+
+
+class NormAct(nn.Module):
+    """A norm of the table for the channels of x, with the activation that it goes with."""
+
+    def __init__(self, row: Norm, x: Tensor) -> None:
+        super().__init__()
+        channels = x.shape[1]
+        norm_cfg = dict(row.norm_cfg)
+        if 'num_groups' in norm_cfg:
+            norm_cfg['num_groups'] = math.gcd(norm_cfg['num_groups'], channels)
+        self.norm = build_norm_layer(norm_cfg, channels)[1]
+        self.act = build_act(row.act_cfg, channels, self.norm)
+        if fuses(self.norm, self.act) and not has_kernels(x.device.type):
+            raise RuntimeError(f'no fused kernels for {x.device.type} in this build')
+        if x.is_cuda and isinstance(self.norm, nn.GroupNorm):
+            self.to(x.dtype)  # its kernels there take parameters in x's dtype alone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return act(norm(x))."""
+        return norm_act(x, self.norm, self.act)
 
 
 class FrnTlu(nn.Module):
@@ -37,12 +63,6 @@ class Clone(nn.Module):
         return x.clone()
 
 
-def _fused(x: Tensor) -> nn.Module:
-    if not has_kernels(x.device.type):
-        raise RuntimeError(f'no fused kernels for {x.device.type} in this build')
-    return FrnTlu(x.shape[1], frn_tlu)
-
-
 def _compiled(x: Tensor) -> nn.Module:
     # Without a reset, the maps before this one would count towards dynamo's limit.
     torch._dynamo.reset()
@@ -55,25 +75,18 @@ def _timm(x: Tensor) -> nn.Module:
     return FilterResponseNormTlu2d(x.shape[1], eps=EPS)
 
 
-def _batch_norm(x: Tensor) -> nn.Module:
-    # In training mode; ReLU in place as in ResNet.
-    return nn.Sequential(nn.BatchNorm2d(x.shape[1]), nn.ReLU(inplace=True))
-
-
-def _group_norm(x: Tensor) -> nn.Module:
-    norm = nn.GroupNorm(min(32, x.shape[1]), x.shape[1])
-    if x.is_cuda:
-        norm.to(x.dtype)  # its kernels there take parameters in x's dtype alone
-    return nn.Sequential(norm, nn.ReLU(inplace=True))
+def _name(row: Norm) -> str:
+    name = f'{row.label}+{row.act_cfg["type"]}'
+    return OURS if row.label == 'FRN' else name
 
 
 # Parameters are fp32 for half maps too, as under autocast.
 CONTENDERS: dict[str, Callable[[Tensor], nn.Module]] = {
-    OURS: _fused,
-    BATCH_NORM: _batch_norm,
-    'GN+ReLU': _group_norm,
+    **{_name(row): partial(NormAct, row) for row in NORMS},
     COMPILED: _compiled,
     'FRN+TLU eager': lambda x: FrnTlu(x.shape[1], reference.frn_tlu),
     'FRN+TLU timm': _timm,
     CLONE: lambda x: Clone(),
 }
+# What is measured unless others are asked for.
+DEFAULT = [OURS, BATCH_NORM, 'GN+ReLU', COMPILED, 'FRN+TLU eager', 'FRN+TLU timm', CLONE]

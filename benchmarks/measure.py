@@ -14,7 +14,7 @@ from .device import device_name
 from .maps import Map
 from .memory import peak_bytes
 from .rows import FORWARD, TRAINING, Row, summarise
-from .timing import interleave, stopwatch
+from .timing import interleave
 
 LAYOUTS = {'NCHW': torch.contiguous_format, 'channels_last': torch.channels_last}
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -83,8 +83,8 @@ def measure(
                 calls.pop(key, None)
                 problem = f'{type(error).__name__}: {reason}'
                 rows[key] = replace(rows[key], peak_megabytes=None, problem=problem)
-    watch = stopwatch(settings.device)
-    for key, seconds in interleave(calls, watch, settings.min_time, settings.rounds).items():
+    times = interleave(calls, settings.device, settings.min_time, settings.rounds)
+    for key, seconds in times.items():
         rows[key] = replace(rows[key], **summarise(seconds))
     return list(rows.values())
 

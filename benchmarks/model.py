@@ -1,4 +1,6 @@
-"""Time a training step of RetinaNet with BN, GN, and FRN on the reference and the fused ops.
+"""Time a training step of RetinaNet with norms of the table, FRN on the reference and fused ops.
+
+python -m benchmarks.model
 
 Forward, loss and backward of R101 at 1024x1024 on a GPU, of R50 at 512x512 on a CPU.
 """
@@ -9,15 +11,17 @@ from pathlib import Path
 
 import torch
 
-from mmdet_frn.benchmark.device import device_name
-from mmdet_frn.benchmark.measure import DTYPES
-from mmdet_frn.benchmark.model import measure_steps, to_markdown
+from benchmarks.device import device_name
+from benchmarks.measure import DTYPES
+from benchmarks.steps import measure_steps, to_markdown
+from mmdet_frn.norms import NORMS, use_norm
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import one_line_errors
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = str(ROOT / 'configs/table6/retinanet_r101_fpn_{}-all_8xb2-500k_coco-1024.py')
-NORMS = {'BN': 'bn', 'GN': 'gn', 'FRN fused': 'frn', 'FRN reference': 'frn'}
+CONFIG = ROOT / 'configs/table6/retinanet_r101_fpn_bn-all_8xb2-500k_coco-1024.py'
+DEFAULT = ['BN', 'GN', 'FRN fused', 'FRN reference']
+LABELS = [row.label for row in NORMS if row.label != 'FRN']
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +33,9 @@ def parse_args() -> argparse.Namespace:
     add('--size', type=int, default=1024 if gpu else 512, help='of the images (%(default)s)')
     add('--images', type=int, default=2, help='images in a batch (%(default)s)')
     add('--rounds', type=int, default=20 if gpu else 5, help='steps of each (%(default)s)')
-    add('--norms', nargs='+', choices=list(NORMS), default=list(NORMS))
+    add(
+        '--norms', nargs='+', choices=[*DEFAULT[2:], *LABELS], default=DEFAULT, help='(%(default)s)'
+    )
     add('--dtype', choices=list(DTYPES), default='fp32', help='half: autocast (%(default)s)')
     add('--device', default='cuda' if gpu else 'cpu', help='(%(default)s)')
     return parser.parse_args()
@@ -44,7 +50,10 @@ def main() -> int:
             'model.backbone.depth': args.depth,
             'model.data_preprocessor.pad_size_divisor': args.size,
         }
-        configs = {name: load_config(CONFIG.format(NORMS[name]), options) for name in args.norms}
+        configs = {name: load_config(CONFIG, options) for name in args.norms}
+        for name, cfg in configs.items():
+            label = name.removesuffix(' fused').removesuffix(' reference')
+            cfg.merge_from_dict({'model': use_norm(label)})
         steps = measure_steps(
             configs, device, args.size, args.images, args.rounds, DTYPES[args.dtype]
         )

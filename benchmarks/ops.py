@@ -1,7 +1,7 @@
 """Time FRN+TLU beside BN+ReLU, GN+ReLU and others on every map that a RetinaNet normalises.
 
-python tools/benchmark_ops.py            what `make bench` runs; CSV, Markdown and PNG in results/
-python tools/benchmark_ops.py --quick    a run of a minute that shows that everything works
+python -m benchmarks.ops            what `make bench` runs; writes CSV, Markdown and PNG
+python -m benchmarks.ops --quick    a run of a minute that shows that everything works
 """
 
 import argparse
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from mmdet_frn.benchmark.contenders import CONTENDERS
-from mmdet_frn.benchmark.device import file_stem
-from mmdet_frn.benchmark.maps import TINY, find_maps
-from mmdet_frn.benchmark.measure import DTYPES, LAYOUTS, Settings, measure
-from mmdet_frn.benchmark.report import write_report
-from mmdet_frn.benchmark.rows import FORWARD, merge, read_csv
+from benchmarks.contenders import CONTENDERS, DEFAULT
+from benchmarks.device import file_stem
+from benchmarks.maps import TINY, find_maps
+from benchmarks.measure import DTYPES, LAYOUTS, Settings, measure
+from benchmarks.report import write_report
+from benchmarks.rows import FORWARD, merge, read_csv
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError, one_line_errors
 
@@ -37,11 +37,17 @@ def parse_args() -> argparse.Namespace:
     add('--dtypes', nargs='+', choices=list(DTYPES), default=['fp32', 'bf16'])
     add('--layouts', nargs='+', choices=list(LAYOUTS), default=list(LAYOUTS))
     add('--maps', default='', help='regular expression of map names, as 256x (all)')
-    add('--contenders', nargs='+', choices=list(CONTENDERS), default=list(CONTENDERS))
+    add(
+        '--contenders',
+        nargs='+',
+        choices=list(CONTENDERS),
+        default=DEFAULT,
+        help='of the table of norms and others (%(default)s)',
+    )
     add('--min-time', type=float, default=0.5, help='seconds a measurement (%(default)s)')
     add('--rounds', type=int, default=5, help='turns that they are spread over (%(default)s)')
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='(%(default)s)')
-    add('--out', type=Path, default=Path('results'), help='folder (%(default)s)')
+    add('--out', type=Path, default=Path('docs/results/ops'), help='folder (%(default)s)')
     add('--append', action='store_true', help='keep the rows of earlier runs that this one lacks')
     add('--quick', action='store_true', help='small maps, short times, into work_dirs/benchmark')
     args = parser.parse_args()
@@ -54,7 +60,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the benchmark."""
     args = parse_args()
-    with one_line_errors('run it with --append and --maps to go on'):
+    with one_line_errors('run it with --append and --maps to resume'):
         run(args)
     return 0
 
@@ -68,11 +74,11 @@ def run(args: argparse.Namespace) -> None:
         if re.search(args.maps, m.name)
     ]
     if not maps:
-        raise UsageError(f'--maps {args.maps} fits no map')
+        raise UsageError(f'--maps {args.maps} matches no feature map')
     contenders = {name: CONTENDERS[name] for name in args.contenders}
     stem = args.out / file_stem('ops', settings.device)
     rows = read_csv(stem.with_name(stem.name + '.csv')) if args.append else []
-    command = shlex.join(['python', 'tools/benchmark_ops.py', *sys.argv[1:]])
+    command = shlex.join(['python', '-m', 'benchmarks.ops', *sys.argv[1:]])
     for dtype in args.dtypes:
         for layout in args.layouts:
             for what in maps:

@@ -18,7 +18,7 @@ from mmdet_frn.ops.library import has_kernels, reference_only
 
 from .memory import peak_bytes
 from .rows import summarise
-from .timing import interleave, stopwatch
+from .timing import interleave
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure_steps(
         except Exception as error:  # too little memory for one of them: the others go on
             reason = (str(error).strip().splitlines() or ['no message'])[0]
             found[name] = Step(name, problem=f'{type(error).__name__}: {reason}')
-    for name, seconds in interleave(steps, stopwatch(device), 0.0, rounds).items():
+    for name, seconds in interleave(steps, device, 0.0, rounds).items():
         found[name] = Step(name, **summarise(seconds), peak_megabytes=found[name].peak_megabytes)
     return list(found.values())
 

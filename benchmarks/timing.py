@@ -2,78 +2,63 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import torch
+from torch.utils.benchmark import Timer
 
-_SAMPLE_SECONDS = 1e-3  # shorter calls are timed several at a time
 _FLUSH_BYTES = 256 << 20  # more than the L2 of any GPU
-
-
-def time_on_host(function: Callable[[], object], calls: int) -> float:
-    """Seconds that ``calls`` calls take. What they leave in the caches stays there."""
-    begin = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return time.perf_counter() - begin
-
-
-def time_on_gpu(flush: torch.Tensor, function: Callable[[], object], calls: int) -> float:
-    """Seconds on the GPU of ``calls`` calls, each with an L2 that holds nothing of use."""
-    events = []
-    for _ in range(calls):
-        flush.zero_()
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        function()
-        end.record()
-        events.append((begin, end))
-    torch.cuda.synchronize()
-    return sum(begin.elapsed_time(end) for begin, end in events) / 1e3
-
-
-def stopwatch(device: torch.device) -> Callable[[Callable[[], object], int], float]:
-    """Return what times calls on ``device``: seconds of f(function, number of calls)."""
-    if device.type == 'cuda':
-        flush = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=device)
-        return partial(time_on_gpu, flush)
-    return time_on_host
 
 
 def interleave(
     functions: Mapping[str, Callable[[], object]],
-    watch: Callable[[Callable[[], object], int], float],
+    device: torch.device,
     min_time: float,
     rounds: int,
 ) -> dict[str, list[float]]:
     """Time functions that have run before, in turns.
 
-    In each of the rounds every function has a turn of ``min_time / rounds`` seconds or one sample,
-    whichever is longer.
+    In each of the rounds every function has a turn of ``min_time / rounds`` seconds or one call,
+    whichever is longer. On a CPU short calls are timed many at a time, by torch's ``Timer``; what
+    they leave in the caches stays there. On a GPU each call is timed with an L2 that holds nothing
+    of use.
 
     Args:
         functions: The functions by name.
-        watch: See :func:`stopwatch`.
+        device: Where they run.
         min_time: Seconds for each function.
         rounds: Turns of each function.
 
     Returns:
         Seconds per call for each sample of each function.
     """
+    turn = min_time / rounds
+    take = _gpu_samples(device) if device.type == 'cuda' else _cpu_samples
     samples: dict[str, list[float]] = {name: [] for name in functions}
-    calls = {
-        name: max(1, round(_SAMPLE_SECONDS / max(watch(function, 1), 1e-7)))
-        for name, function in functions.items()
-    }
     for _ in range(rounds):
         for name, function in functions.items():
-            left = min_time / rounds
-            while True:
-                seconds = watch(function, calls[name])
-                samples[name].append(seconds / calls[name])
-                left -= seconds
-                if left <= 0:
-                    break
+            samples[name] += take(function, turn)
     return samples
+
+
+def _cpu_samples(function: Callable[[], object], turn: float) -> list[float]:
+    timer = Timer('f()', globals={'f': function}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=max(turn, 1e-9)).times  # 0 would take no sample
+
+
+def _gpu_samples(device: torch.device) -> Callable[[Callable[[], object], float], list[float]]:
+    flush = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device=device)
+
+    def take(function: Callable[[], object], turn: float) -> list[float]:
+        samples = []
+        while not samples or sum(samples) < turn:
+            flush.zero_()
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            function()
+            end.record()
+            end.synchronize()
+            samples.append(begin.elapsed_time(end) / 1e3)
+        return samples
+
+    return take

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmdet_frn.benchmark.maps import find_maps
+from benchmarks.maps import find_maps
 from mmdet_frn.utils.config import load_config
 
 CONFIG = 'configs/table6/retinanet_r101_fpn_{}-all_8xb2-500k_coco-1024.py'

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mmdet_frn.benchmark.contenders import BATCH_NORM, CLONE, COMPILED, OURS
-from mmdet_frn.benchmark.report import to_markdown, write_report
-from mmdet_frn.benchmark.rows import FORWARD, TRAINING, Row, read_csv
-from mmdet_frn.benchmark.summary import geometric_mean, summarise_ratios
+from benchmarks.contenders import BATCH_NORM, CLONE, COMPILED, OURS
+from benchmarks.report import to_markdown, write_report
+from benchmarks.rows import FORWARD, TRAINING, Row, read_csv
+from benchmarks.summary import geometric_mean, summarise_ratios
 
 ROW = Row('CPU', '2.11.0', 2, 'big', 1, 'C2', 'fp32', 'NCHW', FORWARD, OURS, 20.0)
 
@@ -49,7 +49,7 @@ def test_ratios_are_means_over_the_detectors_maps():
 
 
 def test_what_did_not_run_is_blank_and_says_why():
-    text = to_markdown(ROWS, 'python tools/benchmark_ops.py')
+    text = to_markdown(ROWS, 'python -m benchmarks.ops')
     assert '- FRN+TLU compiled: RuntimeError: no compiler' in text
     assert '| big | C2 | 20 | 0.04 | 0.08 | - |' in text
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmdet_frn.benchmark.rows import FORWARD, TRAINING, Row, merge, read_csv, summarise, to_csv
+from benchmarks.rows import FORWARD, TRAINING, Row, merge, read_csv, summarise, to_csv
 
 ROW = Row(
     'CPU, 2 threads', '2.11.0', 2, '64x8x8', 3, 'C2 P3', 'fp32', 'NCHW', FORWARD, 'clone', 100.0,

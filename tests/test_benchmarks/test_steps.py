@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from benchmarks.steps import Step, measure_steps, to_markdown
 from mmdet_frn import ops
-from mmdet_frn.benchmark.model import Step, measure_steps, to_markdown
 from mmdet_frn.utils.config import load_config
 
 CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_{}-all_1xb2-1k_shapes-128.py'

@@ -1,47 +1,36 @@
-"""Turns and samples of the timing loop, on a clock that only the timed functions move."""
+"""Turns and samples of the timing loop."""
+
+import itertools
+import time
 
 import pytest
+import torch
 
-from mmdet_frn.benchmark.timing import interleave
+from benchmarks.timing import interleave
 
-
-class Clock:
-    """Stands for a stopwatch: a call takes the seconds that the function returns."""
-
-    def __init__(self):
-        self.turns = []
-
-    def __call__(self, function, calls):
-        seconds = [function() for _ in range(calls)]
-        self.turns.append((function.__name__, calls))
-        return sum(seconds)
+CPU = torch.device('cpu')
 
 
-def slow():
-    return 2.0
-
-
-def medium():
-    return 0.025
-
-
-def fast():
-    return 1e-6
-
-
-def test_everything_is_sampled_in_every_round():
-    clock = Clock()
-    samples = interleave({'slow': slow, 'medium': medium, 'fast': fast}, clock, 0.3, 3)
-    assert samples['slow'] == [2.0] * 3
-    assert samples['medium'] == [0.025] * 12
-    assert sum(1000 * s for s in samples['fast']) == pytest.approx(0.3, rel=0.02)
-    names = [name for name, _ in clock.turns[3:]]
-    order = [name for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
-    assert order == ['slow', 'medium', 'fast'] * 3
+def test_every_function_has_a_turn_in_every_round():
+    turns = []
+    functions = {name: lambda name=name: turns.append(name) or time.sleep(0.02) for name in 'ab'}
+    samples = interleave(functions, CPU, min_time=0.0, rounds=3)
+    assert [name for name, _ in itertools.groupby(turns)] == ['a', 'b'] * 3
+    assert [len(times) for times in samples.values()] == [3, 3]
+    assert all(0.02 <= seconds < 1 for times in samples.values() for seconds in times)
 
 
 def test_short_calls_are_timed_many_at_a_time():
-    clock = Clock()
-    (sample, *_) = interleave({'fast': fast}, clock, 0.01, 1)['fast']
-    assert clock.turns[-1] == ('fast', 1000)
-    assert sample == pytest.approx(1e-6)
+    calls = []
+    samples = interleave({'short': lambda: calls.append(1)}, CPU, min_time=0.05, rounds=1)
+    assert len(calls) > 100 * len(samples['short'])
+    assert max(samples['short']) < 1e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+def test_the_time_on_a_gpu_is_that_of_the_kernel():
+    x = torch.zeros(1 << 28, device='cuda')
+    samples = interleave({'fill': x.zero_}, x.device, min_time=0.0, rounds=3)['fill']
+    assert len(samples) == 3
+    assert all(1e-5 < seconds < 1 for seconds in samples)

@@ -5,8 +5,8 @@ import torch
 from frn_equations import LAYOUTS, make_inputs
 from torch.autograd import gradcheck, gradgradcheck
 
+from benchmarks.memory import peak_bytes
 from mmdet_frn import ops
-from mmdet_frn.benchmark.memory import peak_bytes
 
 CASES = [
     ((2, 3, 4, 3), 'contiguous', False, 'number'),
