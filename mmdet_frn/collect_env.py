@@ -79,9 +79,16 @@ def describe_mmcv_ops() -> str:
 
 
 def describe_own_ops() -> str:
-    """Return whether the fused operations of mmdet_frn are compiled and loaded."""
+    """Return whether the fused ops are compiled, for what, and their self-check on each GPU."""
     ops = importlib.import_module('mmdet_frn.ops')
-    return 'compiled' if ops.is_compiled() else 'not compiled: the PyTorch composition is used'
+    if not ops.is_compiled():
+        return 'not compiled: the reference in plain PyTorch is used'
+    if not ops.library.has_kernels('cuda'):
+        return 'compiled, without CUDA kernels'
+    torch = importlib.import_module('torch')
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    verdicts = [f'GPU {index}: {ops.self_check.describe(index)}' for index in range(count)]
+    return ', '.join(['compiled, with CUDA kernels', *verdicts])
 
 
 def describe_own_package() -> str:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mmdet_frn import collect_env as report
+from mmdet_frn import ops
 from mmdet_frn.version import __version__
 
 
@@ -81,3 +82,15 @@ def test_report_where_nothing_is_installed():
     for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet'):
         assert f'{name}: not installed' in lines
     assert 'mmcv ops: mmcv is not installed' in lines
+
+
+def test_report_names_the_self_check_of_each_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(ops, 'is_compiled', lambda: True)
+    monkeypatch.setattr(ops.library, 'has_kernels', lambda device_type: True)
+    monkeypatch.setattr(ops.self_check, '_verdicts', {0: '', 1: 'z of float16 is off by 1'})
+    assert report.describe_own_ops() == (
+        'compiled, with CUDA kernels, GPU 0: self-check passed, GPU 1: self-check FAILED, '
+        'the reference is used: z of float16 is off by 1'
+    )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from . import reference
 from .checks import check_eps, check_input, check_per_channel, check_residual
-from .library import has_kernels
+from .library import runs_fused
 
 
 def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> Tensor:
@@ -36,7 +36,7 @@ def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> 
     check_per_channel('weight', weight, x)
     check_per_channel('bias', bias, x)
     check_eps(eps, x)
-    if has_kernels(x.device.type):
+    if runs_fused(x.device):
         return _fused(x, weight, bias, eps)
     return reference.frn(x, weight, bias, eps)
 
@@ -74,7 +74,7 @@ def frn_tlu(
     check_eps(eps, x)
     if residual is not None:
         check_residual(residual, x)
-    if has_kernels(x.device.type):
+    if runs_fused(x.device):
         return _fused(x, weight, bias, eps, tau, residual)
     return reference.frn_tlu(x, weight, bias, tau, eps, residual)
 

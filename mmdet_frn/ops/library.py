@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from . import self_check
+
 _DISPATCH_KEYS = {'cpu': 'CPU', 'cuda': 'CUDA', 'meta': 'Meta'}
 
 
@@ -53,6 +55,13 @@ def is_compiled() -> bool:
 def has_kernels(device_type: str) -> bool:
     """Tell whether the library has fused kernels for tensors on ``device_type``, as 'cuda'."""
     return device_type in _DEVICE_TYPES
+
+
+def runs_fused(device: torch.device) -> bool:
+    """Tell whether ops on ``device`` run on the fused kernels: built for it, and right on it."""
+    if device.type not in _DEVICE_TYPES:
+        return False
+    return device.type != 'cuda' or self_check.passes(device)
 
 
 @contextmanager
