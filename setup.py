@@ -8,12 +8,15 @@ runs in the environment that it is for: ``pip install --no-build-isolation -e .`
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+# Compute capabilities of the GPUs in use, Turing to Blackwell.
+ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
 ONNX = ('onnx', 'onnxscript', 'onnxruntime')
 TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format')
 
@@ -49,46 +52,99 @@ def default_max_jobs() -> int:
     return max(1, jobs)
 
 
-def get_extensions() -> list[Extension]:
-    """Return the library of the fused ops, mmdet_frn/ops/_ext.so; none if MMDET_FRN_WITH_OPS=0.
+def wants_cuda() -> bool:
+    """Tell whether to build the CUDA kernels, and say so where a toolkit is there but no GPU.
 
-    With the CUDA kernels only if FORCE_CUDA=1 and there is a toolkit: they compile, but no GPU has
-    run their tests yet, so that asking for them is a choice. Read as well: TORCH_CUDA_ARCH_LIST
-    (default: the GPUs found; without any, 7.5 to 9.0) and MAX_JOBS.
+    By default they are built where torch, a toolkit and a GPU are there. FORCE_CUDA=1 builds them
+    without a GPU, FORCE_CUDA=0 or MMDET_FRN_WITH_CUDA=0 leaves them out.
     """
-    if os.getenv('MMDET_FRN_WITH_OPS', '1') == '0':
-        return []
-    os.environ.setdefault('MAX_JOBS', str(default_max_jobs()))
-    with_cuda = CUDA_HOME is not None and os.getenv('FORCE_CUDA', '0') == '1'
-    folders = ['.', 'cpu']
-    macros = []
+    if os.getenv('FORCE_CUDA') == '0' or os.getenv('MMDET_FRN_WITH_CUDA') == '0':
+        return False
+    if torch.version.cuda is None or CUDA_HOME is None:
+        return False
+    if os.getenv('FORCE_CUDA') == '1' or torch.cuda.is_available():
+        return True
+    print(
+        'mmdet_frn: torch finds no GPU here, so the CUDA kernels are not built; '
+        'FORCE_CUDA=1 builds them for all common GPUs'
+    )
+    return False
+
+
+def known_architectures() -> str:
+    """Return a TORCH_CUDA_ARCH_LIST of the common GPUs that the toolkit compiles for, plus PTX."""
+    nvcc = [str(Path(CUDA_HOME) / 'bin' / 'nvcc'), '--list-gpu-arch']
+    listed = subprocess.run(nvcc, capture_output=True, text=True).stdout.split()
+    known = [arch for arch in ARCHITECTURES if f'compute_{arch.replace(".", "")}' in listed]
+    return ';'.join(known or ARCHITECTURES[:5]) + '+PTX'
+
+
+def ops_library(with_cuda: bool) -> Extension:
+    """Return the library of the fused ops, mmdet_frn/ops/_ext.so."""
     # OpenMP's symbols come from the runtime that torch brings: linking one would load a second.
     flags = {'cxx': ['-O3'] + (['-fopenmp'] if sys.platform == 'linux' else [])}
     if with_cuda:
-        if not torch.cuda.is_available():
-            os.environ.setdefault('TORCH_CUDA_ARCH_LIST', '7.5;8.0;8.6;9.0+PTX')
-        folders.append('cuda')
-        macros.append(('MMDET_FRN_WITH_CUDA', None))
         flags['nvcc'] = ['-O3']
     csrc = Path('mmdet_frn/ops/csrc')
     sources = [
         path.relative_to(ROOT).as_posix()
-        for folder in folders
+        for folder in ('.', 'cpu', *(['cuda'] if with_cuda else []))
         for path in sorted((ROOT / csrc / folder).iterdir())
         if path.suffix in {'.cpp', '.cu'}
     ]
     headers = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / csrc).rglob('*.*h'))]
-    extension = CUDAExtension if with_cuda else CppExtension
-    return [
-        extension(
-            name='mmdet_frn.ops._ext',
-            sources=sources,
-            depends=headers,
-            define_macros=macros,
-            extra_compile_args=flags,
-            py_limited_api=True,  # no Python in it: it is loaded with torch.ops.load_library
-        )
-    ]
+    return (CUDAExtension if with_cuda else CppExtension)(
+        name='mmdet_frn.ops._ext',
+        sources=sources,
+        depends=headers,
+        define_macros=[('MMDET_FRN_WITH_CUDA', None)] if with_cuda else [],
+        extra_compile_args=flags,
+        py_limited_api=True,  # no Python in it: it is loaded with torch.ops.load_library
+    )
+
+
+def get_extensions() -> list[Extension]:
+    """Return the library of the fused ops; nothing if MMDET_FRN_WITH_OPS=0.
+
+    Read as well: TORCH_CUDA_ARCH_LIST (default: the GPUs found, else the common ones) and MAX_JOBS.
+    """
+    if os.getenv('MMDET_FRN_WITH_OPS', '1') == '0':
+        return []
+    os.environ.setdefault('MAX_JOBS', str(default_max_jobs()))
+    with_cuda = wants_cuda()
+    if with_cuda and not torch.cuda.is_available():
+        os.environ.setdefault('TORCH_CUDA_ARCH_LIST', known_architectures())
+    return [ops_library(with_cuda)]
+
+
+class BuildOps(BuildExtension.with_options(no_python_abi_suffix=True)):
+    """Builds the library without CUDA kernels where they do not compile, unless FORCE_CUDA=1."""
+
+    def build_extensions(self) -> None:
+        """Build; on failure with CUDA kernels, build again without."""
+        try:
+            super().build_extensions()
+        except Exception as error:
+            library = self.extensions[0]
+            if os.getenv('FORCE_CUDA') == '1' or not any(map(is_cuda, library.sources)):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            print(
+                f'mmdet_frn: WARNING: the CUDA kernels do not compile with {CUDA_HOME} ({reason}; '
+                f'the compiler says more above). Building without them: FRN runs on its slower '
+                f'reference ops on a GPU. FORCE_CUDA=1 stops here instead.',
+                file=sys.stderr,
+            )
+            plain = ops_library(with_cuda=False)
+            for name in ('sources', 'define_macros', 'include_dirs', 'library_dirs', 'libraries'):
+                setattr(library, name, getattr(plain, name))
+            library.extra_compile_args = plain.extra_compile_args
+            super().build_extensions()
+
+
+def is_cuda(source: str) -> bool:
+    """Tell whether a source is one that nvcc compiles."""
+    return source.endswith('.cu')
 
 
 setup(
@@ -106,6 +162,6 @@ setup(
         'tests': pinned(*ONNX, *TESTS),
     },
     ext_modules=get_extensions(),
-    cmdclass=dict(build_ext=BuildExtension.with_options(no_python_abi_suffix=True)),
+    cmdclass=dict(build_ext=BuildOps),
     zip_safe=False,
 )

@@ -1,8 +1,11 @@
-"""The CUDA sources compile, link and keep to the registers they have, also without a GPU."""
+"""When the CUDA sources are built, and that they compile, link and do not spill registers."""
 
+import os
 import re
+import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,66 @@ def test_cuda_sources_build(tmp_path):
     libraries += ['-lc10', '-lc10_cuda', '-ltorch_cpu', '-ltorch_cuda', '-ltorch']
     shared = ['-shared', '-Xlinker=--no-undefined', '-o', str(tmp_path / 'kernels.so')]
     run([nvcc, *shared, *objects, *libraries, *archs])
+
+
+@pytest.fixture
+def build_ops(monkeypatch, tmp_path):
+    """Run setup.py with a toolkit in sight whose compiler fails, and return what was compiled."""
+    nvcc = tmp_path / 'bin' / 'nvcc'
+    nvcc.parent.mkdir()
+    nvcc.write_text('#!/bin/sh\necho compute_80 compute_90 compute_130\n')
+    nvcc.chmod(0o755)
+    for name in ('FORCE_CUDA', 'MMDET_FRN_WITH_CUDA', 'TORCH_CUDA_ARCH_LIST'):
+        monkeypatch.setenv(name, '')  # so that what setup.py sets is undone
+        monkeypatch.delenv(name)
+    monkeypatch.setenv('MAX_JOBS', '1')
+    monkeypatch.setattr(cpp_extension, 'CUDA_HOME', str(tmp_path))
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    builds = []
+
+    def build_extensions(self):
+        (library,) = self.extensions
+        builds.append(library)
+        library.compiled = [Path(source).suffix for source in library.sources]
+        if '.cu' in library.compiled:
+            raise RuntimeError('cusparse.h: No such file')
+
+    def run(gpu: bool) -> list:
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+        monkeypatch.setattr(cpp_extension.BuildExtension, 'build_extensions', build_extensions)
+        monkeypatch.setattr(
+            cpp_extension.BuildExtension, 'run', lambda self: self.build_extensions()
+        )
+        monkeypatch.setattr(sys, 'argv', ['setup.py', 'build_ext'])
+        runpy.run_path(str(CSRC.parents[2] / 'setup.py'))
+        return [('.cu' in library.compiled, dict(library.define_macros)) for library in builds]
+
+    return run
+
+
+WITHOUT = (False, {})
+
+
+def test_cuda_kernels_that_do_not_compile_are_left_out(build_ops, capfd):
+    assert build_ops(gpu=True) == [WITHOUT, WITHOUT]  # one library, its second build
+    error = capfd.readouterr().err
+    assert error.count('WARNING') == 1
+    assert 'cusparse.h: No such file' in error
+
+
+def test_cuda_kernels_that_are_asked_for_must_compile(build_ops, monkeypatch):
+    monkeypatch.setenv('FORCE_CUDA', '1')
+    with pytest.raises((RuntimeError, SystemExit), match='cusparse'):
+        build_ops(gpu=False)
+    assert os.environ['TORCH_CUDA_ARCH_LIST'] == '8.0;9.0+PTX'
+
+
+def test_no_gpu_no_cuda_kernels(build_ops, capfd):
+    assert build_ops(gpu=False) == [WITHOUT]
+    assert 'FORCE_CUDA=1' in capfd.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['FORCE_CUDA', 'MMDET_FRN_WITH_CUDA'])
+def test_cuda_kernels_can_be_left_out(build_ops, monkeypatch, name):
+    monkeypatch.setenv(name, '0')
+    assert build_ops(gpu=True) == [WITHOUT]
