@@ -4,6 +4,7 @@ from .accumulation import accumulate
 from .dead_maps_hook import DeadMapsHook
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
 from .param_scheduler_hook import OptimStepParamSchedulerHook
+from .prior_hook import PriorAnnealingHook
 from .ramp_up_cosine_lr import RampUpCosineLR
 from .seed_by_position import SeedByPosition
 from .stream_sampler import StreamIndex, StreamSampler
@@ -12,6 +13,7 @@ __all__ = [
     'DeadMapsHook',
     'NormDecayOptimWrapperConstructor',
     'OptimStepParamSchedulerHook',
+    'PriorAnnealingHook',
     'RampUpCosineLR',
     'SeedByPosition',
     'StreamIndex',
