@@ -11,5 +11,6 @@ from .version import __version__
 # The environment report is most wanted where an import below fails.
 if 'mmdet_frn.collect_env' not in sys.orig_argv:
     from . import engine, export, layers, models  # noqa: F401
+    from .convert import convert  # noqa: F401
 
 __all__ = ['__version__']

@@ -1,0 +1,67 @@
+"""What counts as batch normalization: PyTorch's, SyncBN, frozen ones, timm's with an activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """A BN module and what it computes in evaluation mode; tensors are (C,).
+
+    ``drop`` and ``act`` are those that timm's norm layers contain, None for others.
+    """
+
+    module: nn.Module
+    gamma: Tensor
+    beta: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+    trainable: bool
+    drop: nn.Module | None
+    act: nn.Module | None
+
+    @property
+    def channels(self) -> int:
+        """C, the number of channels."""
+        return self.mean.numel()
+
+    @property
+    def nu2(self) -> Tensor:
+        """Mean square of the population, p = mean^2 + var + eps."""
+        return self.mean.square() + self.var + self.eps
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a module is a BN, with running statistics or not; frozen ones are known by these."""
+    if isinstance(module, _InstanceNorm):
+        return False
+    return isinstance(module, _BatchNorm) or (
+        isinstance(getattr(module, 'running_mean', None), Tensor)
+        and isinstance(getattr(module, 'running_var', None), Tensor)
+        and isinstance(getattr(module, 'eps', None), float)
+    )
+
+
+def read_batch_norm(module: nn.Module) -> BatchNorm | str:
+    """Read a BN module; return the reason where it cannot be converted."""
+    mean, var = module.running_mean, module.running_var
+    if mean is None or var is None:
+        return 'has no running statistics (track_running_stats=False)'
+    if not (mean.isfinite().all() and var.isfinite().all() and (var >= 0).all()):
+        return 'its running statistics are not finite, or a variance is below 0'
+    gamma, beta = getattr(module, 'weight', None), getattr(module, 'bias', None)
+    trainable = not isinstance(gamma, Tensor) or gamma.requires_grad
+    gamma = torch.ones_like(mean) if gamma is None else gamma.detach()
+    beta = torch.zeros_like(mean) if beta is None else beta.detach()
+    children = dict(module.named_children())
+    drop, act = children.pop('drop', None), children.pop('act', None)
+    if children:
+        return f'contains {", ".join(children)}, which no BN does'
+    return BatchNorm(module, gamma, beta, mean, var, module.eps, trainable, drop, act)
