@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu bench lint format clean
+.PHONY: help setup demo test test-gpu bench dist lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
 SUPPORTED := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
@@ -21,6 +21,7 @@ help:
 	@echo '                    time FRN+TLU beside BN+ReLU and others; a report in docs/results/ops'
 	@echo 'make setup [PYTHON=<python 3.10 to 3.12>] [MMCV_WHEEL=<file.whl>]'
 	@echo '                    .venv with the pinned stack and this package; seconds when nothing changed'
+	@echo 'make dist           sdist and wheel in dist/, checked and installed with and without a compiler'
 	@echo 'make lint           check style'
 	@echo 'make format         mend style'
 	@echo 'make clean          remove .venv, builds and caches; results in work_dirs stay'
@@ -47,7 +48,14 @@ test-gpu: setup
 bench: setup
 	$(VENV_PYTHON) -m benchmarks.ops $(ARGS)
 
+dist: setup
+	rm -rf dist
+	$(VENV_PYTHON) -m build --no-isolation
+	$(VENV_PYTHON) -m twine check --strict dist/*
+	PYTHON=$(CURDIR)/$(VENV_PYTHON) tools/test_dist.sh
+
 lint: setup
+	.venv/bin/codespell
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(if $(strip $(CPP_FILES)),.venv/bin/clang-format --dry-run --Werror $(CPP_FILES))

@@ -8,6 +8,7 @@ runs in the environment that it is for: ``pip install --no-build-isolation -e .`
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ ROOT = Path(__file__).resolve().parent
 # Compute capabilities of the GPUs in use, Turing to Blackwell.
 ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
 ONNX = ('onnx', 'onnxscript', 'onnxruntime')
-TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format')
+TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format', 'codespell')
+DIST = ('build', 'twine')
 
 try:
     import torch  # what is built here belongs to one torch
@@ -110,6 +112,13 @@ def get_extensions() -> list[Extension]:
     """
     if os.getenv('MMDET_FRN_WITH_OPS', '1') == '0':
         return []
+    compiler = (os.getenv('CXX') or 'c++').split()[0]
+    if sys.platform != 'win32' and shutil.which(compiler) is None:
+        print(
+            f'mmdet_frn: no C++ compiler ({compiler} is not on PATH): the layers will run on their '
+            f'slower reference ops; install one, and install this again'
+        )
+        return []
     os.environ.setdefault('MAX_JOBS', str(default_max_jobs()))
     with_cuda = wants_cuda()
     if with_cuda and not torch.cuda.is_available():
@@ -151,6 +160,8 @@ setup(
     name='mmdet_frn',
     version=version(),
     description='Filter Response Normalization and the Thresholded Linear Unit for MMDetection',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmdet_frn', 'mmdet_frn.*']),
@@ -159,7 +170,7 @@ setup(
         'onedl': pinned('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
         'openmmlab': ['mmengine>=0.10.7,<1', 'mmcv>=2.1,<2.2', 'mmdet>=3.3,<3.4'],
         'onnx': pinned(*ONNX),
-        'tests': pinned(*ONNX, *TESTS),
+        'tests': pinned(*ONNX, *TESTS, *DIST),
     },
     ext_modules=get_extensions(),
     cmdclass=dict(build_ext=BuildOps),

@@ -94,13 +94,22 @@ def test_every_package_folder_is_packaged(setup_args):
     assert sorted(setup_args['packages']) == sorted('.'.join(folder.parts) for folder in folders)
 
 
+def test_without_a_compiler_there_is_no_extension_and_it_says_so(monkeypatch, capsys):
+    seen = {}
+    monkeypatch.setattr(setuptools, 'setup', lambda **args: seen.update(args))
+    monkeypatch.setenv('CXX', 'no-such-compiler -O2')
+    runpy.run_path(str(ROOT / 'setup.py'))
+    assert seen['ext_modules'] == []
+    assert 'no C++ compiler (no-such-compiler is not on PATH)' in capsys.readouterr().out
+
+
 def test_version_is_read_from_the_package(setup_args):
     assert setup_args['version'] == __version__
 
 
 def test_build_without_torch_fails_with_the_remedy(tmp_path):
     """Run setup.py on its own, in a python that cannot import torch."""
-    for name in ('setup.py', 'constraints.txt'):
+    for name in ('setup.py', 'constraints.txt', 'README.md'):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     code = (
         "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['setup.py', 'egg_info']; "
