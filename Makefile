@@ -23,7 +23,7 @@ help:
 	@echo '                    .venv with the pinned stack and this package; seconds when nothing changed'
 	@echo 'make dist           sdist and wheel in dist/, checked and installed with and without a compiler'
 	@echo 'make lint           check style'
-	@echo 'make format         mend style'
+	@echo 'make format         fix style'
 	@echo 'make clean          remove .venv, builds and caches; results in work_dirs stay'
 
 # Without the user's settings that would take packages from elsewhere, or put them there.

@@ -30,16 +30,6 @@ def attempt(probe: Callable[[], str]) -> str:
         return f'broken: {type(error).__name__}: {message}'
 
 
-def import_problem(name: str) -> str:
-    """Return why a module does not import, '' if it does."""
-
-    def probe() -> str:
-        importlib.import_module(name)
-        return ''
-
-    return attempt(probe)
-
-
 def describe_package(name: str) -> str:
     """Return an installed package's version and distribution names, and that it imports.
 
@@ -55,16 +45,8 @@ def describe_package(name: str) -> str:
     if not found:
         return 'not installed'
     conflict = ', which overwrite each other: remove one' if len(found) > 1 else ''
-    problem = import_problem(name)
+    problem = attempt(lambda: importlib.import_module(name) and '')
     return ' and '.join(found) + conflict + (f', {problem}' if problem else '')
-
-
-def describe_cuda() -> str:
-    """Return the CUDA version torch is built for and the devices it can use."""
-    torch = importlib.import_module('torch')
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    devices = ', '.join(torch.cuda.get_device_name(index) for index in range(count))
-    return f'torch is built for {torch.version.cuda}, devices: {devices or "none"}'
 
 
 def describe_mmcv_ops() -> str:
@@ -94,36 +76,24 @@ def describe_own_ops() -> str:
 def describe_own_package() -> str:
     """Return the version of mmdet_frn, provided that its layers and models import."""
     version = importlib.import_module('mmdet_frn.version').__version__
-    problem = import_problem('mmdet_frn.models')
+    problem = attempt(lambda: importlib.import_module('mmdet_frn.models') and '')
     return f'{version}, {problem}' if problem else version
 
 
-def describe_base() -> dict[str, str]:
-    """Return MMEngine's report, or the bare python where MMEngine has none to give."""
-    report: dict[str, str] = {}
+def collect_env() -> dict[str, str]:
+    """Return MMEngine's report and ours, title to text; never raises for what is broken."""
+    report = {'sys.platform': sys.platform, 'Python': platform.python_version()}
 
     def fill() -> str:
-        collect = importlib.import_module('mmengine.utils.dl_utils').collect_env
-        report.update((key, str(value)) for key, value in collect().items())
-        return ''
+        report.update(importlib.import_module('mmengine.utils.dl_utils').collect_env())
+        return 'complete'
 
-    problem = attempt(fill)
-    if problem:
-        report['sys.platform'] = sys.platform
-        report['Python'] = platform.python_version()
-        report["MMEngine's report"] = problem
-    return report
-
-
-def collect_env() -> dict[str, str]:
-    """Return the whole report, title to text; never raises for what is missing or broken."""
-    report = describe_base()
+    report["MMEngine's report"] = attempt(fill)
     report.update((name, describe_package(name)) for name in DISTRIBUTIONS)
-    report['CUDA'] = attempt(describe_cuda)
     report['mmcv ops'] = attempt(describe_mmcv_ops)
     report['mmdet_frn'] = attempt(describe_own_package)
     report['mmdet_frn ops'] = attempt(describe_own_ops)
-    return report
+    return {title: str(text) for title, text in report.items()}
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ def test_report_of_a_whole_environment():
     assert env['mmdet_frn'] == __version__
     assert env['mmcv ops'].startswith('compiled with ')
     assert env['mmdet_frn ops'].startswith(('compiled', 'not compiled'))
-    assert f'torch is built for {torch.version.cuda}' in env['CUDA']
+    assert 'CUDA available' in env
     assert not [text for text in env.values() if 'broken' in text]
 
 
