@@ -1,19 +1,43 @@
 """Norms and activations, registered with MMCV's builders and usable in its ConvModule."""
 
 from . import conv_module as _conv_module  # noqa: F401
+from .affine_tlu import AffineTLU
 from .batch_norm import BatchNormConverted, frn_from_batch_norm
+from .batch_renorm import BatchRenorm
+from .channel_prelu import ChannelPReLU
+from .dyt import Derf, DyT
+from .evonorm import EvoNormB0, EvoNormS0
 from .frn import FRN
+from .gfrn import GFRN, LFRN
+from .ghost_bn import GhostBN
+from .grn import GRN
 from .norm_act import build_act, build_activation, contains_act, norm_act
+from .pixel_norms import LN2d, RMSNorm2d
 from .prior import Prior, prior_of
 from .shared_conv import SharedConv
+from .switchable_norm import SwitchableNorm
 from .tlu import TLU
 
 __all__ = [
     'FRN',
+    'GFRN',
+    'GRN',
+    'LFRN',
     'TLU',
+    'AffineTLU',
     'BatchNormConverted',
+    'BatchRenorm',
+    'ChannelPReLU',
+    'Derf',
+    'DyT',
+    'EvoNormB0',
+    'EvoNormS0',
+    'GhostBN',
+    'LN2d',
     'Prior',
+    'RMSNorm2d',
     'SharedConv',
+    'SwitchableNorm',
     'build_act',
     'build_activation',
     'contains_act',

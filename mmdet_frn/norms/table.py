@@ -5,7 +5,24 @@ from __future__ import annotations
 from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 
-from mmdet_frn.layers import FRN, TLU
+from mmdet_frn.layers import (
+    FRN,
+    GFRN,
+    GRN,
+    LFRN,
+    TLU,
+    AffineTLU,
+    BatchRenorm,
+    ChannelPReLU,
+    Derf,
+    DyT,
+    EvoNormB0,
+    EvoNormS0,
+    GhostBN,
+    LN2d,
+    RMSNorm2d,
+    SwitchableNorm,
+)
 
 from .row import Act, Norm
 
@@ -13,10 +30,13 @@ from .row import Act, Norm
 # TLU is ReLU, whole feature maps stay below their threshold. The paper gives no value; its own
 # configs (Table 6) start at 0.
 TAU_INIT = -0.5
+_TLU = {'type': 'TLU', 'init': TAU_INIT}
 
 ACTS = [
     Act(nn.ReLU, {'type': 'ReLU'}, 'PyTorch'),
-    Act(TLU, {'type': 'TLU'}, 'Singh and Krishnan 2020, eq. (3)'),
+    Act(TLU, _TLU, 'Singh and Krishnan 2020, eq. (3)'),
+    Act(AffineTLU, {'type': 'AffineTLU', 'init': TAU_INIT}, 'Singh and Krishnan 2020, Table 5'),
+    Act(ChannelPReLU, {'type': 'ChannelPReLU'}, 'He et al. 2015; PyTorch'),
 ]
 
 NORMS = [
@@ -49,7 +69,7 @@ NORMS = [
         {'type': 'FRN', 'eps': 1e-6},
         uses_batch=False,
         source='Singh and Krishnan 2020, eq. (1)-(2)',
-        act_cfg={'type': 'TLU', 'init': TAU_INIT},
+        act_cfg=_TLU,
     ),
     Norm(
         'FRN learned eps',
@@ -57,6 +77,57 @@ NORMS = [
         {'type': 'FRN', 'eps': 1e-6, 'learnable_eps': True},
         uses_batch=False,
         source='Singh and Krishnan 2020, section 3.3',
-        act_cfg={'type': 'TLU', 'init': TAU_INIT},
+        act_cfg=_TLU,
+    ),
+    Norm(
+        'GFRN',
+        GFRN,
+        {'type': 'GFRN', 'num_groups': 32},
+        uses_batch=False,
+        source='Singh and Krishnan 2020, Table 3',
+        act_cfg=_TLU,
+    ),
+    Norm(
+        'LFRN',
+        LFRN,
+        {'type': 'LFRN'},
+        uses_batch=False,
+        source='Singh and Krishnan 2020, Table 3',
+        act_cfg=_TLU,
+    ),
+    Norm(
+        'EvoNorm-S0',
+        EvoNormS0,
+        {'type': 'EvoNormS0', 'num_groups': 32},
+        uses_batch=False,
+        source='Liu et al. 2020, Table 2',
+    ),
+    Norm('EvoNorm-B0', EvoNormB0, {'type': 'EvoNormB0'}, True, 'Liu et al. 2020, Table 2'),
+    Norm('LN2d', LN2d, {'type': 'LN2d'}, False, 'Ba et al. 2016; Liu et al. 2022'),
+    Norm('RMSNorm2d', RMSNorm2d, {'type': 'RMSNorm2d'}, False, 'Zhang and Sennrich 2019'),
+    Norm(
+        'GRN',
+        GRN,
+        {'type': 'GRN'},
+        uses_batch=False,
+        source='Woo et al. 2023, Algorithm 1',
+        zero_init=False,
+    ),
+    Norm('DyT', DyT, {'type': 'DyT'}, False, 'Zhu et al. 2025'),
+    Norm('Derf', Derf, {'type': 'Derf'}, False, 'Chen et al. 2025, eq. (10)'),
+    Norm(
+        'GhostBN',
+        GhostBN,
+        {'type': 'GhostBN', 'virtual_batch': 2},
+        uses_batch=True,
+        source='Hoffer et al. 2017, Algorithm 1',
+    ),
+    Norm('BatchRenorm', BatchRenorm, {'type': 'BatchRenorm'}, True, 'Ioffe 2017, Algorithm 1'),
+    Norm(
+        'SwitchableNorm',
+        SwitchableNorm,
+        {'type': 'SwitchableNorm'},
+        uses_batch=True,
+        source='Luo et al. 2019, eq. (3)-(5)',
     ),
 ]

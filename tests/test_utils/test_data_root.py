@@ -17,7 +17,12 @@ from mmdet_frn.utils.data_root import ENV, add_data_root, data_root, set_data_ro
 from mmdet_frn.utils.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob('configs/[!_]*/*.py'))
+# The ablations share the data of shapes.
+CONFIGS = sorted(
+    p.relative_to(ROOT).as_posix()
+    for p in ROOT.glob('configs/[!_]*/*.py')
+    if p.parent.name != 'ablations'
+)
 SHAPES = str(ROOT / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py')
 
 
