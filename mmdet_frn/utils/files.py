@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or the next run, never meets half of one."""
+"""Atomic file writes: a reader, or the next run, never sees half a file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,29 @@ from pathlib import Path
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` by renaming a finished sibling, replacing what was there."""
+    """Replace ``path`` by ``content``: write a sibling, flush it to the disk, rename it.
+
+    Raises:
+        OSError: the disk is full or read-only; ``path`` is as before and no sibling is left.
+    """
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        with part.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    # Without this a crash of the machine may undo the rename.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as :func:`write_bytes_atomic` does."""
+    """Replace ``path`` by ``text`` as :func:`write_bytes_atomic` does."""
     write_bytes_atomic(path, text.encode('utf-8'))
