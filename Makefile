@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu bench dist lint format clean
+.PHONY: help setup demo evidence test test-gpu bench dist lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
 SUPPORTED := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
@@ -14,6 +14,8 @@ CPP_FILES = $(shell git ls-files '*.cpp' '*.cu' '*.cuh' '*.h' '*.hpp')
 help:
 	@echo 'make demo [DATA=<COCO-format folder>] [WORK_DIR=<folder>]'
 	@echo '                    set up, then train, evaluate and compare BN, GN and FRN; a report at the end'
+	@echo 'make evidence [DATA=<COCO-format folder>] [WORK_DIR=<folder>]'
+	@echo '                    hours: every small config with six seeds, or on your images in five folds'
 	@echo 'make test [ARGS=<options of pytest>]'
 	@echo '                    set up, then lint and the whole test suite'
 	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
@@ -38,6 +40,9 @@ demo: setup
 	$(VENV_PYTHON) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
 
 # A worker a core, each with whole files, so that a module's fixtures are made once.
+evidence: setup
+	$(VENV_PYTHON) tools/evidence.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
+
 test: lint
 	$(VENV_PYTHON) -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 

@@ -16,7 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.nn import functional as F
 
-from mmdet_frn.compare.scaling import scale_to_batch
+from mmdet_frn.experiments.scaling import scale_to_batch
 from mmdet_frn.layers import FRN, TLU
 
 ROOT = Path(__file__).resolve().parents[1]

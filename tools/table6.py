@@ -1,11 +1,11 @@
 """Table 6 of the paper on COCO: BN*, BN, GN and FRN at 8, 4 and 2 images per GPU.
 
-python tools/table6.py plan --measure     the cells, and what they will cost
-python tools/table6.py run                train, evaluate and report; again, to go on
-python tools/table6.py report             the table of what is finished
+python tools/table6.py plan --measure     the runs and their cost
+python tools/table6.py run                train, evaluate and report; again, to resume
+python tools/table6.py report             the table of the finished runs
 
 With fewer than 8 GPUs (--gpus 1) each does the work of several by accumulating gradients. --scale
-0.0002 is a trial on a CPU; everything it writes says so.
+0.0002 is a smoke run on a CPU; everything it writes says so.
 """
 
 import argparse
@@ -14,11 +14,19 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmdet_frn.table6.cells import Protocol, plan_table6
-from mmdet_frn.table6.main import report, run, show_plan, submit_array
-from mmdet_frn.table6.paper import BASE_LRS, IMAGES_PER_GPU, METHODS
-from mmdet_frn.table6.schedule import NUM_GPUS
-from mmdet_frn.table6.shrink import Scale
+from mmdet_frn.experiments.main import show_plan, train
+from mmdet_frn.experiments.paper import BASE_LRS, IMAGES_PER_GPU, NORMS, NUM_GPUS
+from mmdet_frn.experiments.plan import Setup
+from mmdet_frn.experiments.runs import Run
+from mmdet_frn.experiments.slurm import submit, write_array
+from mmdet_frn.experiments.smoke import Scale
+from mmdet_frn.experiments.table6 import (
+    keep_protocol,
+    plan_table6,
+    report_table6,
+    table6_setup,
+    train_images,
+)
 from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import UsageError, one_line_errors
 
@@ -35,7 +43,11 @@ def parse_args() -> argparse.Namespace:
     place.add_argument('--work-dir', type=Path, default=Path('work_dirs/table6'))
     choice = argparse.ArgumentParser(add_help=False)
     choice.add_argument(
-        '--methods', nargs='+', default=METHODS, help="rows, of 'BN*' BN GN FRN (all)"
+        '--norms',
+        '--methods',
+        nargs='+',
+        default=NORMS,
+        help="rows, of 'BN*' BN GN FRN (all)",
     )
     choice.add_argument(
         '--images-per-gpu', nargs='+', type=int, default=IMAGES_PER_GPU, help='columns (8 4 2)'
@@ -44,24 +56,27 @@ def parse_args() -> argparse.Namespace:
         '--base-lr', nargs='+', type=float, default=BASE_LRS, help='to search (0.01 0.05 0.1)'
     )
     choice.add_argument('--gpus', type=int, default=NUM_GPUS, help='1, 2, 4 or 8 (8)')
-    choice.add_argument('--scale', type=float, default=1.0, help='below 1: a trial (1)')
-    choice.add_argument('--seed', type=int, default=0, help='of every cell (0)')
+    choice.add_argument('--scale', type=float, default=1.0, help='below 1: a smoke run (1)')
+    choice.add_argument('--seed', type=int, default=0, help='of every run (0)')
     add_data_root(choice)
     choice.add_argument(
         '--data', help='COCO-format folder, in place of the datasets in the configs'
     )
     choice.add_argument('--cfg-options', nargs='+', action=DictAction, help='for every config')
 
-    plan = commands.add_parser('plan', parents=[place, choice], help='cells, steps and cost')
+    plan = commands.add_parser('plan', parents=[place, choice], help='runs, steps and cost')
     plan.add_argument('--measure', action='store_true', help='time training steps on this machine')
     plan.add_argument('--repeats', type=int, default=5, help='timed steps of each (5)')
     plan.add_argument('--price', type=float, help='of a GPU-hour')
 
     training = commands.add_parser('run', parents=[place, choice], help='train, evaluate, report')
-    training.add_argument('--cell', type=int, help='only this one, by its number in the plan')
+    training.add_argument(
+        '--run', '--cell', type=int, dest='number', help='only this one, by its number in the plan'
+    )
     training.add_argument('--submit', action='store_true', help='as a Slurm array')
     training.add_argument('--dry-run', action='store_true', help='write the array, submit nothing')
     training.add_argument('--at-once', type=int, help='most tasks of the array at a time')
+    training.add_argument('--jobs', type=int, help='runs at once')
     training.add_argument(
         '--slurm-option',
         action='append',
@@ -79,38 +94,54 @@ def main() -> int:
     args = parse_args()
     with one_line_errors():
         if args.command == 'report':
-            report(args.work_dir, CONFIGS)
+            report_table6(args.work_dir, CONFIGS)
             return 0
         set_data_root(args)
-        protocol = Protocol(args.gpus, Scale(args.scale), args.seed, args.data, args.cfg_options)
-        cells = plan_table6(
-            CONFIGS,
-            args.work_dir,
-            protocol,
-            methods=args.methods,
-            images_per_gpu=args.images_per_gpu,
+        setup = table6_setup(
+            num_gpus=args.gpus,
+            seeds=(args.seed,),
             base_lrs=args.base_lr,
+            scale=Scale(args.scale),
+            data=args.data,
+            options=args.cfg_options,
+        )
+        runs = plan_table6(
+            CONFIGS, args.work_dir, setup, norms=args.norms, images_per_gpu=args.images_per_gpu
         )
         if args.command == 'plan':
-            repeats = args.repeats if args.measure else 0
-            show_plan(cells, args.work_dir, protocol, repeats=repeats, price=args.price)
-            return 0
-        if args.submit or args.dry_run:
-            submit_array(
-                cells,
+            show_plan(
+                runs,
                 args.work_dir,
-                protocol,
-                _task_command(),
-                dry_run=args.dry_run,
-                at_once=args.at_once,
-                options=args.slurm_option,
+                setup,
+                repeats=args.repeats if args.measure else 0,
+                price=args.price,
+                jobs=1,
+                train_images=train_images(setup),
             )
             return 0
-        if args.cell is not None:
-            if not 1 <= args.cell <= len(cells):
-                raise UsageError(f'--cell must be 1 to {len(cells)}, but is {args.cell}')
-            cells = [cells[args.cell - 1]]
-        return run(cells, args.work_dir, protocol, CONFIGS)
+        return _train(args, runs, setup)
+
+
+def _train(args: argparse.Namespace, runs: list[Run], setup: Setup) -> int:
+    """Train here, or hand the runs to a cluster."""
+    if args.number is not None and not 1 <= args.number <= len(runs):
+        raise UsageError(f'--run must be >= 1 and <= {len(runs)}, got {args.number}')
+    keep_protocol(args.work_dir, setup, runs)
+    if args.submit or args.dry_run:
+        script = write_array(
+            runs,
+            _task_command(),
+            args.work_dir,
+            at_once=args.at_once,
+            options=args.slurm_option,
+        )
+        print(f'Wrote {script}')
+        print(f'dry run, not submitted: sbatch {script}' if args.dry_run else submit(script))
+        return 0
+    chosen = runs if args.number is None else [runs[args.number - 1]]
+    failed = train(chosen, args.jobs)
+    report_table6(args.work_dir, CONFIGS)
+    return 1 if failed else 0
 
 
 def _task_command() -> list[str]:

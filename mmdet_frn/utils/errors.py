@@ -1,12 +1,20 @@
-"""Errors that are the user's to mend, and how the tools show them."""
+"""Errors that the user can fix, and how the tools show them."""
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmdet_frn.datasets import DatasetError
+
+_DISK = {
+    errno.ENOSPC: 'free some space',
+    errno.EDQUOT: 'free some space',
+    errno.EROFS: 'make it writable',
+    errno.EACCES: 'make it accessible',
+}
 
 
 class UsageError(ValueError):
@@ -14,7 +22,7 @@ class UsageError(ValueError):
 
 
 @contextmanager
-def one_line_errors(go_on: str = 'run the same command again to go on') -> Iterator[None]:
+def one_line_errors(go_on: str = 'run the same command again to resume') -> Iterator[None]:
     """End the program without a traceback: ``error: ...``, status 2, or 130 for Ctrl-C.
 
     Args:
@@ -24,6 +32,14 @@ def one_line_errors(go_on: str = 'run the same command again to go on') -> Itera
         yield
     except (DatasetError, UsageError) as error:
         print(f'error: {error}', file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        where = f'{error.filename}: ' if error.filename else ''
+        print(
+            f'error: {where}{error.strerror}; {_DISK[error.errno]}, then {go_on}', file=sys.stderr
+        )
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f'\nstopped; {go_on}', file=sys.stderr)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmdet_frn.compare.scalars import read_scalars
 from mmdet_frn.engine import accumulate
+from mmdet_frn.experiments.results import read_scalars
 
 STEPS, PROCESSES = 8, 2
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
-from mmdet_frn.compare.cells import CONFIG, plan_cells, prepare_folder
-from mmdet_frn.datasets import DatasetError, check_cfg, find_coco, write_shapes
+from mmdet_frn.datasets import DatasetError, check_cfg, write_shapes
+from mmdet_frn.experiments.main import plan_comparison
+from mmdet_frn.experiments.plan import Setup
+from mmdet_frn.experiments.runs import IDENTITY, load_run_config, prepare_folder
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.data_root import ENV, add_data_root, data_root, set_data_root
 from mmdet_frn.utils.errors import UsageError
@@ -124,27 +125,27 @@ def test_loading_says_nothing(tmp_path):
     assert 'Using env variable' not in done.stdout + done.stderr
 
 
-def test_a_cell_keeps_the_data_that_it_was_made_with(tmp_path, monkeypatch):
-    def cell_with(root):
+def test_a_run_keeps_the_data_that_it_was_made_with(tmp_path, monkeypatch):
+    def run_with(root):
         monkeypatch.setenv(ENV, root)
-        (cell,) = plan_cells([SHAPES], [2], tmp_path / 'work')
-        return cell
+        (run,) = plan_comparison([SHAPES], [2], tmp_path / 'work', Setup())
+        return run
 
-    cell = cell_with('/first')
-    prepare_folder(cell)
-    # The process of a cell reads the config as it was dumped, whatever the environment says then.
+    run = run_with('/first')
+    prepare_folder(run)
+    # The training process reads the config that was kept, whatever the environment says then.
     monkeypatch.setenv(ENV, '/second')
-    dumped = Config.fromfile(cell.folder / CONFIG)
-    assert {str(Path(path).parents[0])[:6] for path in paths_in(dumped.to_dict())} == {'/first'}
+    kept = load_run_config(run.folder / IDENTITY)
+    assert {str(Path(path).parents[0])[:6] for path in paths_in(kept.to_dict())} == {'/first'}
     with pytest.raises(
         UsageError, match=r"\(test_dataloader.dataset.data_root was '/first/shapes/', is '/second"
     ):
-        prepare_folder(cell_with('/second'))
-    prepare_folder(cell_with('/first'))
+        prepare_folder(run_with('/second'))
+    prepare_folder(run_with('/first'))
 
 
 def test_other_data_makes_the_setting_void(tmp_path, tiny_shapes, monkeypatch):
     for root in ('/first', '/second'):
         monkeypatch.setenv(ENV, root)
-        (cell,) = plan_cells([SHAPES], [2], tmp_path / 'work', data=find_coco(tiny_shapes))
-        prepare_folder(cell)
+        (run,) = plan_comparison([SHAPES], [2], tmp_path / 'work', Setup(data=tiny_shapes))
+        prepare_folder(run)
