@@ -21,6 +21,7 @@ TOOLS := $(call pins,pip|setuptools|wheel|ninja|psutil|packaging|numpy)
 torch.with := $(call pins,torch|torchvision)
 mmcv.with := $(torch.with) $(MMCV) $(FORCE_CUDA) $(TORCH_CUDA_ARCH_LIST)
 wheel.with := $(if $(MMCV_WHEEL),$(shell cksum "$(MMCV_WHEEL)"),$(shell cat $(S)/wheel.with 2>/dev/null))
+EXTRAS := .[onedl,tests]
 package.with := $(foreach s,$(SETTINGS),$(s)=$($(s))\n)
 
 # The name of a wheel that pip has kept does not tell how mmcv was built.
@@ -35,12 +36,14 @@ run = { echo '$(1)' && $(CHECK) mend && $(2); } 2>&1 | tee -a $(S)/setup.log || 
 	the log is $(S)/setup.log. No index: see `pip config list`. No memory: set MAX_JOBS=1. No CUDA_HOME: set it, name \
 	a wheel with MMCV_WHEEL, or hide the GPU with CUDA_VISIBLE_DEVICES=. Run the same again to resume' >&2; exit 1; }
 
+# Not $(MAKE) in the recipe, which `make -n` would run.
+AGAIN := $(MAKE)
 .NOTPARALLEL:
 .PHONY: ready FORCE
 ready: $(S)/package
 	@$(CHECK_VENV) ready || { echo 'make setup: repeating the steps'; rm -f $(S)/torch; \
 		.venv/bin/python -m pip --version >/dev/null || rm -f $(S)/venv; \
-		$(MAKE) -f tools/setup.mk $(S)/package && $(CHECK_VENV) ready; }
+		$(AGAIN) -f tools/setup.mk $(S)/package && $(CHECK_VENV) ready; }
 $(S)/%.with: FORCE
 	@mkdir -p $(S)
 	@printf '%b\n' '$($*.with)' | cmp -s - $@ || printf '%b\n' '$($*.with)' >$@
@@ -62,5 +65,5 @@ $(S)/mmcv: $(S)/torch $(S)/mmcv.with $(S)/wheel.with
 $(S)/package: $(S)/mmcv $(S)/package.with constraints.txt setup.py pyproject.toml mmdet_frn/version.py \
 		$(shell find mmdet_frn/ops/csrc -type f)
 	@$(CHECK) compiler
-	@$(call run,[4/4] mmdet and test tools and this package: its ops take minutes,$(PIP) -e .[onedl] -e .[tests])
+	@$(call run,[4/4] mmdet and test tools and this package with its ops: minutes,$(PIP) -e '$(EXTRAS)')
 	@touch $@

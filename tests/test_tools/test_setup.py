@@ -34,7 +34,7 @@ esac
 TORCH = 'torch==2.11.0 torchvision==0.26.0'
 MMCV = 'onedl-mmcv==2.3.6'
 REBUILD = f'--no-cache-dir --force-reinstall --no-deps {MMCV}'
-PACKAGE = '-e .[onedl] -e .[tests]'
+PACKAGE = '-e .[onedl,tests]'
 
 
 class Checkout:
