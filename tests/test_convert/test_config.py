@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+import torchvision
 from conversion import randomize
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -15,7 +16,7 @@ from mmdet_frn.convert import MixedLayers, convert_cfg
 from mmdet_frn.convert.batch_norms import is_batch_norm
 from mmdet_frn.convert.config import build_detector
 from mmdet_frn.convert.detector import example_forward
-from mmdet_frn.layers import FRN, BatchNormConverted
+from mmdet_frn.layers import FRN, BatchNormConverted, prior_of
 
 BN = 'configs/shapes/retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128.py'
 SIZE = (64, 64)
@@ -165,3 +166,32 @@ def test_frn_by_norm_cfg_takes_over_all_of_a_bn_backbone():
         frn.load_state_dict(bn.state_dict())
     x = torch.randn(1, 3, *SIZE)
     torch.testing.assert_close(frn(x), bn(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('steps', ['8xb8-25k', '8xb4-50k', '8xb2-100k'])
+def test_bn_to_frn_trains_as_bn_star_does(steps):
+    name = f'{steps}_coco-1024.py'
+    cfg = Config.fromfile(f'configs/convert/retinanet_r101_fpn_bn-to-frn_{name}').to_dict()
+    bn = Config.fromfile(f'configs/table6/retinanet_r101_fpn_bn-all-pretrained_{name}').to_dict()
+    (hook,) = cfg.pop('custom_hooks')
+    bn.pop('custom_hooks', None)
+    conversion, detector = cfg['model'].pop('conversion'), cfg['model'].pop('detector')
+    cfg['model']['type'] = detector
+    assert cfg == bn
+    assert hook['start'] == pytest.approx(prior_of(conversion['kappa']))
+    assert cfg['model']['backbone']['init_cfg']['checkpoint'] == 'torchvision://resnet101'
+
+
+@pytest.mark.slow
+def test_bn_to_frn_has_no_bn_and_takes_torchvisions_backbone():
+    name = 'configs/convert/retinanet_r101_fpn_bn-to-frn_8xb2-100k_coco-1024.py'
+    model = build_detector(Config.fromfile(name))
+    assert not any(is_batch_norm(m) for m in model.modules())
+    source = randomize(torchvision.models.resnet101(weights=None))
+    with pytest.warns(BatchNormConverted):
+        left = model.backbone.load_state_dict(source.state_dict(), strict=False)
+    assert left.missing_keys == []
+    assert left.unexpected_keys == ['fc.weight', 'fc.bias']
+    bn = source.bn1
+    expected = bn.running_mean.square() + bn.running_var + model.backbone.bn1.batch_norm_eps
+    torch.testing.assert_close(model.backbone.bn1.prior.nu2, expected)
