@@ -6,6 +6,7 @@ python tools/convert.py CONFIG CHECKPOINT --act TLU -o work_dirs/converted
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mmdet_frn.convert.checkpoint import Converted, convert_checkpoint
 from mmdet_frn.engine.checkpoint import add_unsafe_checkpoint, set_unsafe_checkpoint
@@ -75,8 +76,9 @@ def main() -> None:
             raise UsageError(str(error)) from error
         _print(result, cfg.optim_wrapper.optimizer.get('lr'))
         if args.evaluate:
-            before = evaluate_detector(args.config, args.checkpoint)
-            after = evaluate_detector(result.config, result.checkpoint)
+            work_dir = str(Path(args.out, 'evaluation'))
+            before = evaluate_detector(args.config, args.checkpoint, work_dir=work_dir)
+            after = evaluate_detector(result.config, result.checkpoint, work_dir=work_dir)
             for name, value in before.items():
                 print(f'{name}: {value:.3f} before, {after[name]:.3f} after')
 

@@ -3,6 +3,7 @@
     python tools/convert_study.py CONFIG CHECKPOINT --work-dir work_dirs/study
 
 Each figure is a line of results.jsonl in the work directory; run again to fill in what is missing.
+Ends with a table of the means over seeds.
 """
 
 from __future__ import annotations
@@ -57,6 +58,19 @@ def main() -> None:
             with results.open('a', encoding='utf-8') as file:
                 file.write(json.dumps({'key': key, 'ap': round(ap, 1)}) + '\n')
             print(f'{key}: AP {ap:.1f}', flush=True)
+    print(_table(results))
+
+
+def _table(results: Path) -> str:
+    """Mean over seeds of every figure in results.jsonl, with the seeds behind it."""
+    rows: dict[str, list[float]] = {}
+    for line in results.read_text(encoding='utf-8').splitlines():
+        found = json.loads(line)
+        rows.setdefault(found['key'].partition(', seed')[0], []).append(found['ap'])
+    return '\n'.join(
+        f'| {key} | {sum(aps) / len(aps):.1f} | {" ".join(f"{ap:.1f}" for ap in aps)} |'
+        for key, aps in rows.items()
+    )
 
 
 def _cells(args: argparse.Namespace) -> list[tuple[str, Way, tuple[int, int] | None]]:
