@@ -26,28 +26,37 @@ void launch_rows(const BackwardArgs<T>& args, const RowPlan& plan, const RowShap
 }
 
 template <typename T>
-void backward_rows(const FrnArgs& args, const at::Tensor& dz, const at::Tensor& rstd,
-                   const FrnGrads& grads, const at::Tensor& sums) {
+void backward_rows(FrnArgs args, at::Tensor dz, const at::Tensor& rstd, const FrnGrads& grads,
+                   const at::Tensor& sums) {
+  const auto is_aligned = [&] {
+    return all_aligned<T>(args.hw, read_ptr<T>(args.x), read_ptr<T>(dz), read_ptr<T>(args.residual),
+                          read_ptr<T>(grads.dx), read_ptr<T>(grads.dresidual));
+  };
+  if (must_copy<T>(args, is_aligned(), kBackwardCut)) {
+    args.x = start_aligned(args.x);
+    dz = start_aligned(dz);
+    args.residual = start_aligned(args.residual);
+    TORCH_CHECK(is_aligned(), "dx and dresidual must start on 16 bytes");
+  }
   const BackwardArgs<T> all = make_backward_args<T>(args, dz, rstd, grads, sums);
-  const bool aligned = all_aligned<T>(args.hw, all.x, all.dz, all.residual, all.dx, all.dresidual);
-  const bool done =
-      for_row_launches<T>(args, aligned, kBackwardCut,
-                          [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
-                            const int64_t offset = first_row * args.hw;
-                            BackwardArgs<T> part = all;
-                            part.x += offset;
-                            part.dz += offset;
-                            if (part.residual != nullptr) part.residual += offset;
-                            if (part.dx != nullptr) part.dx += offset;
-                            if (part.dresidual != nullptr) part.dresidual += offset;
-                            part.rstd += first_row;
-                            part.sums += first_row;
-                            if (aligned) {
-                              launch_rows<T, true>(part, plan, shape);
-                            } else {
-                              launch_rows<T, false>(part, plan, shape);
-                            }
-                          });
+  const bool aligned = is_aligned();
+  const bool done = for_row_launches<T>(
+      args, kBackwardCut, [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
+        const int64_t offset = first_row * args.hw;
+        BackwardArgs<T> part = all;
+        part.x += offset;
+        part.dz += offset;
+        if (part.residual != nullptr) part.residual += offset;
+        if (part.dx != nullptr) part.dx += offset;
+        if (part.dresidual != nullptr) part.dresidual += offset;
+        part.rstd += first_row;
+        part.sums += first_row;
+        if (aligned) {
+          launch_rows<T, true>(part, plan, shape);
+        } else {
+          launch_rows<T, false>(part, plan, shape);
+        }
+      });
   if (done) return;
   const int tensors = args.residual.defined() ? 3 : 2;
   for_chunk_launches<T>(args, tensors, kRowSums, rstd,

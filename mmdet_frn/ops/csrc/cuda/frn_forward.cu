@@ -25,23 +25,30 @@ void launch_rows(const ForwardArgs<T>& args, const RowPlan& plan, const RowShape
 }
 
 template <typename T>
-void forward_rows(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd) {
+void forward_rows(FrnArgs args, const at::Tensor& z, const at::Tensor& rstd) {
+  const auto is_aligned = [&] {
+    return all_aligned<T>(args.hw, read_ptr<T>(args.x), read_ptr<T>(args.residual), read_ptr<T>(z));
+  };
+  if (must_copy<T>(args, is_aligned(), kForwardCut)) {
+    args.x = start_aligned(args.x);
+    args.residual = start_aligned(args.residual);
+    TORCH_CHECK(is_aligned(), "z must start on 16 bytes");
+  }
   const ForwardArgs<T> all = make_forward_args<T>(args, z, rstd);
-  const bool aligned = all_aligned<T>(args.hw, all.x, all.residual, all.z);
-  const bool done =
-      for_row_launches<T>(args, aligned, kForwardCut,
-                          [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
-                            ForwardArgs<T> part = all;
-                            part.x += first_row * args.hw;
-                            if (part.residual != nullptr) part.residual += first_row * args.hw;
-                            part.z += first_row * args.hw;
-                            part.rstd += first_row;
-                            if (aligned) {
-                              launch_rows<T, true>(part, plan, shape);
-                            } else {
-                              launch_rows<T, false>(part, plan, shape);
-                            }
-                          });
+  const bool aligned = is_aligned();
+  const bool done = for_row_launches<T>(
+      args, kForwardCut, [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
+        ForwardArgs<T> part = all;
+        part.x += first_row * args.hw;
+        if (part.residual != nullptr) part.residual += first_row * args.hw;
+        part.z += first_row * args.hw;
+        part.rstd += first_row;
+        if (aligned) {
+          launch_rows<T, true>(part, plan, shape);
+        } else {
+          launch_rows<T, false>(part, plan, shape);
+        }
+      });
   if (done) return;
   for_chunk_launches<T>(
       args, 1, 1, rstd, [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {

@@ -38,9 +38,22 @@ struct Coef {
   A tau;
 };
 
+// Channel c's parameters, with the weight in the place of the scale; kernels load them while they
+// wait for a row's sum.
+template <typename A>
+__device__ __forceinline__ Coef<A> load_params(const Params<A>& params, int c) {
+  return {params.weight[c], params.bias[c], params.threshold(c)};
+}
+
+template <typename A>
+__device__ __forceinline__ Coef<A> scaled(Coef<A> params, A rstd) {
+  params.scale = mul_rn(params.scale, rstd);
+  return params;
+}
+
 template <typename A>
 __device__ __forceinline__ Coef<A> make_coef(const Params<A>& params, int c, A rstd) {
-  return {mul_rn(params.weight[c], rstd), params.bias[c], params.threshold(c)};
+  return scaled(load_params(params, c), rstd);
 }
 
 template <typename A>

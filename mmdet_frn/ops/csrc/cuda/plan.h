@@ -59,10 +59,11 @@ constexpr int64_t ceil_pow2(int64_t a) {
   return p;
 }
 
-// Rows of `len` elements of `element_size` bytes. aligned: what the kernels call kAligned.
-constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, bool aligned,
-                            const RowCut& cut, const DeviceFigures& device) {
+// Rows of `len` elements of `element_size` bytes.
+constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, const RowCut& cut,
+                            const DeviceFigures& device) {
   const int pack = 16 / element_size;
+  const bool aligned = len % pack == 0;  // as far as the length goes, see needs_alignment
   const int64_t need = ceil_div(len, pack);
   RowPlan plan{Scope::kNone, cut.block, 32, 0, 1, 0};
   if (need <= 32 * cut.group_long) {
@@ -80,7 +81,7 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, bool al
   // Two blocks or more to a multiprocessor, so that one loads while another stores; larger ones
   // only where clusters do not reach far enough.
   const int64_t threads = ceil_div(need, cut.block);
-  const int64_t target = max_threads(Scope::kBlock, len % pack == 0, element_size, cut) / 2;
+  const int64_t target = max_threads(Scope::kBlock, aligned, element_size, cut) / 2;
   int64_t cluster = ceil_pow2(ceil_div(threads, target));
   if (cluster > device.max_cluster) cluster = device.max_cluster;
   const int64_t share = ceil_div(threads, cluster);
@@ -91,6 +92,13 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, bool al
   plan.cluster = static_cast<int>(cluster);
   plan.grid = rows * cluster;
   return plan;
+}
+
+// Whether a plan's blocks are too large for the kernels that realign rows: tensors whose rows are
+// whole packs but do not start on 16 bytes have to be copied first.
+constexpr bool needs_alignment(const RowPlan& plan, int element_size, const RowCut& cut) {
+  return plan.scope != Scope::kNone &&
+         plan.threads > max_threads(plan.scope, false, element_size, cut);
 }
 
 // Rows of one launch of the row kernels: keeps row numbers and the grid within 31 bits.
@@ -111,15 +119,23 @@ struct ChannelsPlan {
   int64_t chunks;    // blocks along the pixels of one image
 };
 
-constexpr int kPixelsPerThread = 16;
+// Of a thread: many for large maps, whose partial sums would else cost traffic, few where blocks
+// would be too few to occupy the multiprocessors. The number of images has no say in it.
+constexpr int kMostPixels = 16;
+constexpr int kFewestPixels = 4;
+constexpr int64_t kEnoughBlocks = 64;  // of an image
 
 constexpr ChannelsPlan plan_channels(int64_t channels, int64_t pixels, int element_size) {
   const int64_t packs = ceil_div(channels, 16 / element_size);
   ChannelsPlan plan{};
   plan.lanes = static_cast<int>(packs < 32 ? ceil_pow2(packs) : 32);
   plan.tiles = static_cast<int>(ceil_div(packs, plan.lanes));
-  plan.chunk_pixels = kChunkThreads / plan.lanes * kPixelsPerThread;
-  plan.chunks = ceil_div(pixels, plan.chunk_pixels);
+  int per_thread = kMostPixels;
+  do {
+    plan.chunk_pixels = kChunkThreads / plan.lanes * per_thread;
+    plan.chunks = ceil_div(pixels, plan.chunk_pixels);
+    per_thread /= 2;
+  } while (per_thread >= kFewestPixels && plan.chunks * plan.tiles < kEnoughBlocks);
   return plan;
 }
 

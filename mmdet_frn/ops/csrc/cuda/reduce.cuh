@@ -39,12 +39,13 @@ __device__ __forceinline__ void sum_block(A (&sums)[kSums], A (&shared)[kSums][k
   sum_lanes(sums, 32);
 }
 
-// A block may touch another's shared memory only once that one runs: it says so on entry.
+// A block may touch another's shared memory only once that one runs: it says so on entry. Nothing
+// has been written yet that others must see, so the arrival need not wait for any store.
 template <Scope kScope>
 __device__ __forceinline__ void enter_cluster() {
 #if __CUDA_ARCH__ >= 900
   if constexpr (kScope == Scope::kCluster) {
-    cooperative_groups::this_cluster().barrier_arrive();
+    __cluster_barrier_arrive_relaxed();
   }
 #endif
 }
@@ -60,7 +61,7 @@ __device__ __forceinline__ void sum_cluster(A (&sums)[kSums], A (&shared)[kSums]
   const int blocks = static_cast<int>(cluster.num_blocks());
   const int rank = static_cast<int>(cluster.block_rank());
   const int lane = threadIdx.x % 32;
-  cluster.barrier_wait();  // of enter_cluster
+  __cluster_barrier_wait();  // of enter_cluster
   if (static_cast<int>(threadIdx.x) < blocks) {
     A(*remote)[kMaxCluster] = cluster.map_shared_rank(inbox, threadIdx.x);
 #pragma unroll

@@ -49,8 +49,9 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBack
       mask_and_sum<T, true>(x[k], g[k], r[0], coef, sums);
     }
   }
-  if (args.dresidual != nullptr) store_row<kAligned>(args.dresidual + offset, len, p.group, g);
   sum_row<kScope>(sums[0], p.group.width);
+  // After the sums: a cluster's barrier would wait for these stores.
+  if (args.dresidual != nullptr) store_row<kAligned>(args.dresidual + offset, len, p.group, g);
   if (p.leader && args.sums != nullptr) {
 #pragma unroll
     for (int i = 0; i < kRowSums; ++i) args.sums[i * args.sums_step + p.row] = sums[0][i];

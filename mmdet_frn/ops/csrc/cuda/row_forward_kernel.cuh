@@ -46,12 +46,14 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kForw
   Vec v[kPacks];
   load_row<kAligned>(v, args.x + offset, len, p.group);
   if (args.residual != nullptr) prefetch_row<T, kPacks>(args.residual + offset, len, p.group);
+  const Coef<A> params = load_params(args.params, p.channel);
+  const A abs_eps = args.params.abs_eps(p.channel);
   A sum[1] = {sum_squares<T>(v)};
   sum_row<kScope>(sum, p.group.width);
 
-  const A rstd = make_rstd(sum[0], A(shape.len), args.params.abs_eps(p.channel));
+  const A rstd = make_rstd(sum[0], A(shape.len), abs_eps);
   if (p.leader) args.rstd[p.row] = rstd;
-  const Coef<A> coef[1] = {make_coef(args.params, p.channel, rstd)};
+  const Coef<A> coef[1] = {scaled(params, rstd)};
   if (args.residual == nullptr) {
 #pragma unroll
     for (int k = 0; k < kPacks; ++k) apply_forward<T, false>(v[k], v[k], coef);

@@ -10,16 +10,31 @@
 
 namespace mmdet_frn {
 
+// Whether rows that do not start on 16 bytes must be copied to where they do. How a row is cut must
+// not depend on where it lies, and the kernels that realign rows take smaller blocks.
+template <typename T>
+bool must_copy(const FrnArgs& args, bool aligned, const RowCut& cut) {
+  constexpr int kBytes = static_cast<int>(sizeof(T));
+  return !aligned && args.hw % Packed<T>::kSize == 0 &&
+         needs_alignment(plan_rows(1, args.hw, kBytes, cut, device_figures()), kBytes, cut);
+}
+
+// `t`, or a copy of it that starts on 16 bytes.
+inline at::Tensor start_aligned(const at::Tensor& t) {
+  const bool shifted = t.defined() && reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 != 0;
+  return shifted ? t.clone() : t;
+}
+
 // Calls run(plan, shape, first_row) for all rows, as many to a launch as row numbers allow: as a
 // rule once. A launch begins with channel 0. False, without a call, if rows do not fit on chip.
 template <typename T, typename F>
-bool for_row_launches(const FrnArgs& args, bool aligned, const RowCut& cut, F&& run) {
+bool for_row_launches(const FrnArgs& args, const RowCut& cut, F&& run) {
   TORCH_CHECK(args.c <= kMaxRows, "x has ", args.c, " channels; at most ", kMaxRows, " work");
   const int64_t images = std::min(args.n, kMaxRows / args.c);
   for (int64_t n = 0; n < args.n; n += images) {
     const int64_t rows = std::min(images, args.n - n) * args.c;
     const RowPlan plan =
-        plan_rows(rows, args.hw, static_cast<int>(sizeof(T)), aligned, cut, device_figures());
+        plan_rows(rows, args.hw, static_cast<int>(sizeof(T)), cut, device_figures());
     if (plan.scope == Scope::kNone) return false;
     const RowShape shape{static_cast<int>(rows), static_cast<int>(args.c),
                          static_cast<int>(args.hw), plan.width, plan.cluster};
