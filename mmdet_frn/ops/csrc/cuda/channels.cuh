@@ -1,7 +1,8 @@
 // Channels-last memory, [N][pixels][C]: who holds what, access and reduction.
 //
-// A thread holds the 16 bytes of a pixel's channels from `channel` on, so neighbouring threads read
-// neighbouring channels; it walks along pixels, and each of its elements adds to a row of its own.
+// A thread holds the 16 bytes of a pixel's channels from `channel` on, so
+// neighbouring threads read neighbouring channels; it walks along pixels, and
+// each of its elements adds to a row of its own.
 #pragma once
 
 #include "pack.cuh"
@@ -47,7 +48,8 @@ struct ChannelsPlace {
   }
 };
 
-// Elements of one pixel's channels from c on; kAligned: every pixel is made of whole aligned packs.
+// Elements of one pixel's channels from c on; kAligned: every pixel is made of
+// whole aligned packs.
 template <bool kAligned, typename T>
 __device__ __forceinline__ Vec load_channels(const T* pixel, int c, int channels) {
   if constexpr (kAligned) return load_vec(pixel + c);
@@ -64,18 +66,19 @@ __device__ __forceinline__ void store_channels(T* pixel, int c, int channels, co
 }
 
 // The coefficients of a thread's channels; past the last channel, of that one.
-template <typename A, int kSize>
+template <typename Norm, typename A, int kSize>
 __device__ __forceinline__ void load_coef(Coef<A> (&coef)[kSize], const Params<A>& params,
                                           const A* rstd, int channel, int channels) {
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
     const int c = channel + i < channels ? channel + i : channels - 1;
-    coef[i] = make_coef(params, c, rstd[c]);
+    coef[i] = make_coef<Norm>(params, c, rstd[c]);
   }
 }
 
-// Adds up `value` over the threads of a block that hold the same channels, by halving; the result
-// is in the first `lanes` threads. May be called repeatedly with the same `shared`.
+// Adds up `value` over the threads of a block that hold the same channels, by
+// halving; the result is in the first `lanes` threads. May be called repeatedly
+// with the same `shared`.
 template <typename A, int kSize>
 __device__ __forceinline__ void sum_pixels(A (&value)[kSize], A (&shared)[kSize][kChunkThreads],
                                            int lanes) {

@@ -1,13 +1,14 @@
-// FRN (+ residual) (+ TLU) in channels-last memory: a kernel that sums chunks of pixels, one that
-// adds up the chunks, one that applies the result.
+// FRN (+ residual) (+ TLU) in channels-last memory: a kernel that sums chunks
+// of pixels, one that adds up the chunks, one that applies the result.
 //
 //   x, dz, residual, z, dx, dresidual  [N][pixels][C]  fp64, fp32, fp16, bf16
 //   partial                            (sums, N, chunks, C)  accumulation type
 //   rstd, sums                         (N, C), (3, N, C)     accumulation type
 //
-// Traffic in passes over the tensor: forward 2 + 1, backward 3 + 2, one more for a residual each
-// time; the second reads come from L2 where the launcher works on few enough images at a time. The
-// last kernel takes the blocks last to first: the last are the likeliest to be in L2 still.
+// Traffic in passes over the tensor: forward 2 + 1, backward 3 + 2, one more
+// for a residual each time; the second reads come from L2 where the launcher
+// works on few enough images at a time. The last kernel takes the blocks last
+// to first: the last are the likeliest to be in L2 still.
 #pragma once
 
 #include "args.cuh"
@@ -18,9 +19,9 @@ namespace mmdet_frn {
 // Independent loads a thread has under way.
 constexpr int kPixelsAtOnce = 4;
 
-template <typename T, bool kAligned>
+template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_forward_channels_sum_kernel(const T* x, const ChannelsShape shape, acc_t<T>* partial) {
+    forward_channels_sum_kernel(const T* x, const ChannelsShape shape, acc_t<T>* partial) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   __shared__ A shared[kSize][kChunkThreads];
@@ -43,7 +44,7 @@ __global__ void __launch_bounds__(kChunkThreads)
         A value[kSize];
         unpack_vec<T>(v[k], value);
 #pragma unroll
-        for (int i = 0; i < kSize; ++i) sum[i] = fma_rn(value[i], value[i], sum[i]);
+        for (int i = 0; i < kSize; ++i) sum[i] = Norm::add(value[i], sum[i]);
       }
     }
   }
@@ -57,30 +58,31 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
 }
 
-template <typename T, bool kAligned>
+template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_forward_channels_apply_kernel(const ForwardArgs<T> args, const ChannelsShape shape) {
+    forward_channels_apply_kernel(const ForwardArgs<T> args, const ChannelsShape shape) {
   constexpr int kSize = Packed<T>::kSize;
   const ChannelsPlace<T> p(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
   if (p.channel >= shape.channels) return;
   Coef<acc_t<T>> coef[kSize];
-  load_coef(coef, args.params, args.rstd + p.image * shape.channels, p.channel, shape.channels);
+  load_coef<Norm>(coef, args.params, args.rstd + p.image * shape.channels, p.channel,
+                  shape.channels);
 #pragma unroll kPixelsAtOnce
   for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
     const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
     Vec v = load_channels<kAligned>(args.x + at, p.channel, shape.channels);
     if (args.residual == nullptr) {
-      apply_forward<T, false>(v, v, coef);
+      apply_forward<Norm, T, false>(v, v, coef);
     } else {
       const Vec r = load_channels<kAligned>(args.residual + at, p.channel, shape.channels);
-      apply_forward<T, true>(v, r, coef);
+      apply_forward<Norm, T, true>(v, r, coef);
     }
     store_channels<kAligned>(args.z + at, p.channel, shape.channels, v);
   }
 }
 
 // Loads the packs of one pixel, turns dz into g and adds to the sums.
-template <bool kAligned, typename T, int kSize>
+template <typename Norm, bool kAligned, typename T, int kSize>
 __device__ __forceinline__ void mask_pixel(const BackwardArgs<T>& args, const ChannelsShape& shape,
                                            int64_t at, int channel,
                                            const Coef<acc_t<T>> (&coef)[kSize], Vec& x, Vec& g,
@@ -88,17 +90,17 @@ __device__ __forceinline__ void mask_pixel(const BackwardArgs<T>& args, const Ch
   x = load_channels<kAligned>(args.x + at, channel, shape.channels);
   g = load_channels<kAligned>(args.dz + at, channel, shape.channels);
   if (args.residual == nullptr) {
-    mask_and_sum<T, false>(x, g, x, coef, sums);
+    mask_and_sum<Norm, T, false>(x, g, x, coef, sums);
   } else {
     const Vec r = load_channels<kAligned>(args.residual + at, channel, shape.channels);
-    mask_and_sum<T, true>(x, g, r, coef, sums);
+    mask_and_sum<Norm, T, true>(x, g, r, coef, sums);
   }
 }
 
-template <typename T, bool kAligned>
+template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_backward_channels_sum_kernel(const BackwardArgs<T> args, const ChannelsShape shape,
-                                     acc_t<T>* partial) {
+    backward_channels_sum_kernel(const BackwardArgs<T> args, const ChannelsShape shape,
+                                 acc_t<T>* partial) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   __shared__ A shared[kSize][kChunkThreads];
@@ -106,12 +108,13 @@ __global__ void __launch_bounds__(kChunkThreads)
   A sums[kSize][kRowSums] = {};
   if (p.channel < shape.channels) {
     Coef<A> coef[kSize];
-    load_coef(coef, args.params, args.rstd + p.image * shape.channels, p.channel, shape.channels);
+    load_coef<Norm>(coef, args.params, args.rstd + p.image * shape.channels, p.channel,
+                    shape.channels);
 #pragma unroll 2
     for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
       const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
       Vec x, g;
-      mask_pixel<kAligned>(args, shape, at, p.channel, coef, x, g, sums);
+      mask_pixel<Norm, kAligned>(args, shape, at, p.channel, coef, x, g, sums);
       if (args.dresidual != nullptr) {
         store_channels<kAligned>(args.dresidual + at, p.channel, shape.channels, g);
       }
@@ -134,30 +137,30 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
 }
 
-template <typename T, bool kAligned>
+template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_backward_channels_apply_kernel(const BackwardArgs<T> args, const ChannelsShape shape) {
+    backward_channels_apply_kernel(const BackwardArgs<T> args, const ChannelsShape shape) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   const ChannelsPlace<T> p(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
   if (p.channel >= shape.channels) return;
   const int64_t rows = p.image * shape.channels;
   Coef<A> coef[kSize];
-  load_coef(coef, args.params, args.rstd + rows, p.channel, shape.channels);
+  load_coef<Norm>(coef, args.params, args.rstd + rows, p.channel, shape.channels);
   A pull[kSize];
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
     const int c = p.channel + i < shape.channels ? p.channel + i : shape.channels - 1;
     const A sum_gx = args.sums[kSumGX * args.sums_step + rows + c];
-    pull[i] = make_pull(sum_gx, A(shape.pixels), coef[i].scale, args.rstd[rows + c]);
+    pull[i] = Norm::pull(sum_gx, A(shape.pixels), coef[i].scale, args.rstd[rows + c]);
   }
 #pragma unroll 2
   for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
     const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
     Vec x, g;
     A unused[kSize][kRowSums] = {};
-    mask_pixel<kAligned>(args, shape, at, p.channel, coef, x, g, unused);
-    apply_backward<T>(x, g, coef, pull);
+    mask_pixel<Norm, kAligned>(args, shape, at, p.channel, coef, x, g, unused);
+    apply_backward<Norm, T>(x, g, coef, pull);
     store_channels<kAligned>(args.dx + at, p.channel, shape.channels, x);
   }
 }

@@ -5,16 +5,18 @@
 #include <unordered_map>
 
 #include "device.h"
+#include "frn_norm.cuh"
 #include "row_backward_kernel.cuh"
 
 namespace mmdet_frn {
 namespace {
 
-// Blocks of the largest cluster that full-size blocks may form. The cluster kernels have a body
-// only where they were compiled for sm_90 or later, which the device alone does not tell: code for
-// an older architecture runs on it too.
+// Blocks of the largest cluster that full-size blocks may form. The cluster
+// kernels have a body only where they were compiled for sm_90 or later, which
+// the device alone does not tell: code for an older architecture runs on it
+// too.
 int max_cluster(const cudaDeviceProp& device) {
-  const auto kernel = frn_backward_row_kernel<float, Scope::kCluster, kBackwardCut.block, true>;
+  const auto kernel = backward_row_kernel<Frn, float, Scope::kCluster, kBackwardCut.block, true>;
   const void* const entry = reinterpret_cast<const void*>(kernel);
   cudaFuncAttributes attributes{};
   C10_CUDA_CHECK(cudaFuncGetAttributes(&attributes, entry));

@@ -1,6 +1,7 @@
 // Launcher of the backward on a GPU.
 #include <c10/cuda/CUDAGuard.h>
 
+#include "frn_norm.cuh"
 #include "row_backward_kernel.cuh"
 #include "rows.h"
 #include "sums_kernel.cuh"
@@ -15,13 +16,13 @@ void launch_rows(const BackwardArgs<T>& args, const RowPlan& plan, const RowShap
   };
   constexpr RowCut kCut = kBackwardCut;
   if (plan.scope == Scope::kCluster) {
-    run(frn_backward_row_kernel<T, Scope::kCluster, kCut.block, kAligned>);
+    run(backward_row_kernel<Frn, T, Scope::kCluster, kCut.block, kAligned>);
   } else if (plan.scope == Scope::kBlock) {
-    run(frn_backward_row_kernel<T, Scope::kBlock, kCut.block, kAligned>);
+    run(backward_row_kernel<Frn, T, Scope::kBlock, kCut.block, kAligned>);
   } else if (plan.packs == kCut.group_long) {
-    run(frn_backward_row_kernel<T, Scope::kGroup, kCut.group_long, kAligned>);
+    run(backward_row_kernel<Frn, T, Scope::kGroup, kCut.group_long, kAligned>);
   } else {
-    run(frn_backward_row_kernel<T, Scope::kGroup, kCut.group_short, kAligned>);
+    run(backward_row_kernel<Frn, T, Scope::kGroup, kCut.group_short, kAligned>);
   }
 }
 
@@ -62,9 +63,9 @@ void backward_rows(FrnArgs args, at::Tensor dz, const at::Tensor& rstd, const Fr
   for_chunk_launches<T>(args, tensors, kRowSums, rstd,
                         [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {
                           auto* chunk_sums = write_ptr<acc_t<T>>(partial);
-                          launch(frn_backward_chunk_sum_kernel<T>, grid, dim3(kChunkThreads), 1,
+                          launch(backward_chunk_sum_kernel<Frn, T>, grid, dim3(kChunkThreads), 1,
                                  all, shape, chunk_sums);
-                          launch(frn_backward_chunk_apply_kernel<T>, grid, dim3(kChunkThreads), 1,
+                          launch(backward_chunk_apply_kernel<Frn, T>, grid, dim3(kChunkThreads), 1,
                                  all, shape, chunk_sums);
                         });
 }
@@ -87,9 +88,9 @@ void param_grads(const FrnArgs& args, const at::Tensor& rstd, const FrnGrads& gr
   if (!a.dweight && !a.dbias && !a.dtau && !a.deps) return;
   dim3 grid = grid_of(ceil_div(args.c, kSumLanes));
   grid.y = 4;
-  launch(frn_param_grad_kernel<A>, grid, dim3(kSumLanes, kSumLanes), 1, a);
+  launch(param_grad_kernel<Frn, A>, grid, dim3(kSumLanes, kSumLanes), 1, a);
   if (one_eps) {
-    launch(frn_sum_channels_kernel<A>, dim3(1), dim3(kSumLanes, kSumLanes), 1, a.deps, a.channels,
+    launch(sum_channels_kernel<A>, dim3(1), dim3(kSumLanes, kSumLanes), 1, a.deps, a.channels,
            write_ptr<A>(grads.deps));
   }
 }

@@ -2,14 +2,16 @@
 #include <algorithm>
 
 #include "channels_kernel.cuh"
+#include "frn_norm.cuh"
 #include "launch.h"
 #include "sums_kernel.cuh"
 
 namespace mmdet_frn {
 namespace {
 
-// Calls run(shape, first image, images, blocks) for groups of images of which each is read twice,
-// out of L2 the second time; `tensors` of x's size are read.
+// Calls run(shape, first image, images, blocks) for groups of images of which
+// each is read twice, out of L2 the second time; `tensors` of x's size are
+// read.
 template <typename T, typename F>
 void for_image_launches(const FrnArgs& args, int tensors, F&& run) {
   const ChannelsPlan plan = plan_channels(args.c, args.hw, static_cast<int>(sizeof(T)));
@@ -38,7 +40,7 @@ void launch_chunks_to_rows(const FrnArgs& args, const ChannelsShape& shape, int6
   const int64_t rows = args.n * args.c;
   dim3 grid = grid_of(images * ceil_div(args.c, kSumLanes));
   grid.y = static_cast<unsigned>(sums);
-  launch(frn_chunks_to_rows_kernel<A, kRstd>, grid, dim3(kSumLanes, kSumLanes), 1,
+  launch(chunks_to_rows_kernel<Frn, A, kRstd>, grid, dim3(kSumLanes, kSumLanes), 1,
          partial + shape.first_image * shape.chunks * args.c, rows * shape.chunks,
          out + shape.first_image * args.c, rows, make_params<A>(args), shape.channels, shape.chunks,
          args.hw);
@@ -52,9 +54,9 @@ void forward_images(const FrnArgs& args, const ForwardArgs<T>& a, const at::Tens
     if (!buffer.defined()) buffer = like.new_empty({args.n * shape.chunks * args.c});
     A* partial = write_ptr<A>(buffer);
     const dim3 block(kChunkThreads);
-    launch(frn_forward_channels_sum_kernel<T, kAligned>, grid, block, 1, a.x, shape, partial);
+    launch(forward_channels_sum_kernel<Frn, T, kAligned>, grid, block, 1, a.x, shape, partial);
     launch_chunks_to_rows<A, true>(args, shape, images, 1, partial, a.rstd);
-    launch(frn_forward_channels_apply_kernel<T, kAligned>, grid, block, 1, a, shape);
+    launch(forward_channels_apply_kernel<Frn, T, kAligned>, grid, block, 1, a, shape);
   });
 }
 
@@ -67,10 +69,10 @@ void backward_images(const FrnArgs& args, const BackwardArgs<T>& a, const at::Te
     if (!buffer.defined()) buffer = like.new_empty({kRowSums * args.n * shape.chunks * args.c});
     A* partial = write_ptr<A>(buffer);
     const dim3 block(kChunkThreads);
-    launch(frn_backward_channels_sum_kernel<T, kAligned>, grid, block, 1, a, shape, partial);
+    launch(backward_channels_sum_kernel<Frn, T, kAligned>, grid, block, 1, a, shape, partial);
     launch_chunks_to_rows<A, false>(args, shape, images, kRowSums, partial, a.sums);
     if (a.dx != nullptr) {
-      launch(frn_backward_channels_apply_kernel<T, kAligned>, grid, block, 1, a, shape);
+      launch(backward_channels_apply_kernel<Frn, T, kAligned>, grid, block, 1, a, shape);
     }
   });
 }

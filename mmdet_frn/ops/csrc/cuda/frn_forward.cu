@@ -1,6 +1,7 @@
 // Launcher of the forward on a GPU.
 #include <c10/cuda/CUDAGuard.h>
 
+#include "frn_norm.cuh"
 #include "row_forward_kernel.cuh"
 #include "rows.h"
 
@@ -14,13 +15,13 @@ void launch_rows(const ForwardArgs<T>& args, const RowPlan& plan, const RowShape
   };
   constexpr RowCut kCut = kForwardCut;
   if (plan.scope == Scope::kCluster) {
-    run(frn_forward_row_kernel<T, Scope::kCluster, kCut.block, kAligned>);
+    run(forward_row_kernel<Frn, T, Scope::kCluster, kCut.block, kAligned>);
   } else if (plan.scope == Scope::kBlock) {
-    run(frn_forward_row_kernel<T, Scope::kBlock, kCut.block, kAligned>);
+    run(forward_row_kernel<Frn, T, Scope::kBlock, kCut.block, kAligned>);
   } else if (plan.packs == kCut.group_long) {
-    run(frn_forward_row_kernel<T, Scope::kGroup, kCut.group_long, kAligned>);
+    run(forward_row_kernel<Frn, T, Scope::kGroup, kCut.group_long, kAligned>);
   } else {
-    run(frn_forward_row_kernel<T, Scope::kGroup, kCut.group_short, kAligned>);
+    run(forward_row_kernel<Frn, T, Scope::kGroup, kCut.group_short, kAligned>);
   }
 }
 
@@ -53,8 +54,8 @@ void forward_rows(FrnArgs args, const at::Tensor& z, const at::Tensor& rstd) {
   for_chunk_launches<T>(
       args, 1, 1, rstd, [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {
         auto* sums = write_ptr<acc_t<T>>(partial);
-        launch(frn_forward_chunk_sum_kernel<T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
-        launch(frn_forward_chunk_apply_kernel<T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
+        launch(forward_chunk_sum_kernel<Frn, T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
+        launch(forward_chunk_apply_kernel<Frn, T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
       });
 }
 

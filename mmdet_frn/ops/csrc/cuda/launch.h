@@ -1,4 +1,5 @@
-// What the launchers share: dtype dispatch, kernel arguments from tensors, the launch itself.
+// What the launchers share: dtype dispatch, kernel arguments from tensors, the
+// launch itself.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -86,13 +87,15 @@ BackwardArgs<T> make_backward_args(const FrnArgs& args, const at::Tensor& dz,
   return a;
 }
 
-// Whether rows of `len` elements are whole 16-byte packs and all given tensors start on one.
+// Whether rows of `len` elements are whole 16-byte packs and all given tensors
+// start on one.
 template <typename T, typename... Ptrs>
 bool all_aligned(int64_t len, Ptrs... ptrs) {
   return len % Packed<T>::kSize == 0 && ((reinterpret_cast<uintptr_t>(ptrs) % 16 == 0) && ...);
 }
 
-// Launches on the current stream; cluster > 1 makes clusters of that many blocks.
+// Launches on the current stream; cluster > 1 makes clusters of that many
+// blocks.
 template <typename... KernelArgs, typename... Args>
 void launch(void (*kernel)(KernelArgs...), dim3 grid, dim3 block, int cluster, Args&&... args) {
   cudaLaunchConfig_t config{};

@@ -1,8 +1,9 @@
-// Arithmetic of the FRN kernels: dtypes, 16-byte packs and the one expression of y.
+// Arithmetic of the kernels: dtypes, 16-byte packs and the threshold.
 //
-// A kernel never touches a half value as such: 16 bytes are held as four 32-bit words, widened to
-// the accumulation type (fp32; fp64 for fp64 data) where they are used, and rounded to nearest
-// even once, on the way out. That also keeps sm_75, which has no bf16 arithmetic, in the game.
+// A kernel never touches a half value as such: 16 bytes are held as four 32-bit
+// words, widened to the accumulation type (fp32; fp64 for fp64 data) where they
+// are used, and rounded to nearest even once, on the way out. That also keeps
+// sm_75, which has no bf16 arithmetic, in the game.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -42,8 +43,9 @@ struct BitsType<8> {
 template <typename T>
 using bits_t = typename BitsType<sizeof(T)>::type;
 
-// The intrinsics are spelled out so that forward and backward round alike whatever the compiler
-// would contract: the mask of the backward must be the one the forward applied.
+// The intrinsics are spelled out so that forward and backward round alike
+// whatever the compiler would contract: the mask of the backward must be the
+// one the forward applied.
 __device__ __forceinline__ float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 __device__ __forceinline__ double fma_rn(double a, double b, double c) { return __fma_rn(a, b, c); }
 __device__ __forceinline__ float mul_rn(float a, float b) { return __fmul_rn(a, b); }
@@ -53,13 +55,8 @@ __device__ __forceinline__ double add_rn(double a, double b) { return __dadd_rn(
 __device__ __forceinline__ float rsqrt_acc(float a) { return rsqrtf(a); }
 __device__ __forceinline__ double rsqrt_acc(double a) { return rsqrt(a); }
 
-// Eq. (2) with scale = weight * rstd: y = scale * x + bias.
-template <typename A>
-__device__ __forceinline__ A frn_value(A x, A scale, A bias) {
-  return fma_rn(x, scale, bias);
-}
-
-// Eq. (3): true where the threshold wins; a tie goes to y, a NaN in either goes through.
+// Eq. (3): true where the threshold wins; a tie goes to y, a NaN in either goes
+// through.
 template <typename A>
 __device__ __forceinline__ bool tau_wins(A y, A tau) {
   return y < tau || tau != tau;
@@ -141,7 +138,8 @@ __device__ __forceinline__ void pack_vec(const acc_t<T> (&in)[Packed<T>::kSize],
   pack(in, v, T());
 }
 
-// Element i of a pack as bits, and a pack with element i set; i is known at compile time.
+// Element i of a pack as bits, and a pack with element i set; i is known at
+// compile time.
 __device__ __forceinline__ void put_bits(Vec& v, int i, uint16_t b) {
   v.w[i / 2] |= static_cast<uint32_t>(b) << (16 * (i & 1));
 }

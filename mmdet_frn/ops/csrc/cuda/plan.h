@@ -1,23 +1,27 @@
-// Launch configurations of the FRN kernels: pure functions of shapes and of a few device figures.
+// Launch configurations of the FRN kernels: pure functions of shapes and of a
+// few device figures.
 //
-// How a row is cut, and with it the order of its sums, depends on the row's length, the dtype and
-// the device, never on how many rows there are or where they lie: that is what makes a row's result
-// bitwise independent of its batch. The number of rows decides only how many share a block.
+// How a row is cut, and with it the order of its sums, depends on the row's
+// length, the dtype and the device, never on how many rows there are or where
+// they lie: that is what makes a row's result bitwise independent of its batch.
+// The number of rows decides only how many share a block.
 #pragma once
 
 #include <cstdint>
 
 namespace mmdet_frn {
 
-// What holds one row. A group of lanes: short rows, several to a warp. A cluster: blocks that reach
-// each other's shared memory (sm_90 and up). None: the row is read twice, cut into chunks.
+// What holds one row. A group of lanes: short rows, several to a warp. A
+// cluster: blocks that reach each other's shared memory (sm_90 and up). None:
+// the row is read twice, cut into chunks.
 enum class Scope { kGroup, kBlock, kCluster, kNone };
 
 constexpr int kMaxCluster = 16;
 
-// How a direction's row kernels are cut. 16-byte packs a thread holds of each tensor that stays on
-// chip (4 make 16 registers): in a group of lanes for short and for longer rows, and in a block or
-// cluster. Threads of the largest block for 2-byte elements.
+// How a direction's row kernels are cut. 16-byte packs a thread holds of each
+// tensor that stays on chip (4 make 16 registers): in a group of lanes for
+// short and for longer rows, and in a block or cluster. Threads of the largest
+// block for 2-byte elements.
 struct RowCut {
   int group_short, group_long, block;
   int half_threads;
@@ -25,15 +29,17 @@ struct RowCut {
 constexpr RowCut kForwardCut{2, 4, 4, 1024};
 constexpr RowCut kBackwardCut{1, 4, 4, 768};
 
-// Largest block of a row kernel. 1024 threads leave each 64 registers, which is what the plain
-// kernels need; those that unpack two tensors of halves, realign rows or hold fp64 need more.
+// Largest block of a row kernel. 1024 threads leave each 64 registers, which is
+// what the plain kernels need; those that unpack two tensors of halves, realign
+// rows or hold fp64 need more.
 constexpr int max_threads(Scope scope, bool aligned, int element_size, const RowCut& cut) {
   if (scope == Scope::kGroup) return 256;
   if (!aligned || element_size == 8) return 512;
   return element_size == 2 ? cut.half_threads : 1024;
 }
 
-// Blocks of a row kernel that must fit a multiprocessor at once, as far as registers go.
+// Blocks of a row kernel that must fit a multiprocessor at once, as far as
+// registers go.
 constexpr int min_blocks(Scope scope) { return scope == Scope::kGroup ? 3 : 1; }
 
 struct DeviceFigures {
@@ -70,7 +76,8 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, const R
     plan.scope = Scope::kGroup;
     plan.packs = need <= 32 * cut.group_short ? cut.group_short : cut.group_long;
     plan.width = static_cast<int>(ceil_pow2(ceil_div(need, plan.packs)));
-    // Fewer rows to a block while blocks are too few to occupy every multiprocessor twice.
+    // Fewer rows to a block while blocks are too few to occupy every
+    // multiprocessor twice.
     plan.threads = max_threads(Scope::kGroup, aligned, element_size, cut);
     while (plan.threads > 32 && rows * plan.width < 2LL * device.sms * plan.threads) {
       plan.threads /= 2;
@@ -78,8 +85,8 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, const R
     plan.grid = ceil_div(rows, plan.threads / plan.width);
     return plan;
   }
-  // Two blocks or more to a multiprocessor, so that one loads while another stores; larger ones
-  // only where clusters do not reach far enough.
+  // Two blocks or more to a multiprocessor, so that one loads while another
+  // stores; larger ones only where clusters do not reach far enough.
   const int64_t threads = ceil_div(need, cut.block);
   const int64_t target = max_threads(Scope::kBlock, aligned, element_size, cut) / 2;
   int64_t cluster = ceil_pow2(ceil_div(threads, target));
@@ -94,24 +101,28 @@ constexpr RowPlan plan_rows(int64_t rows, int64_t len, int element_size, const R
   return plan;
 }
 
-// Whether a plan's blocks are too large for the kernels that realign rows: tensors whose rows are
-// whole packs but do not start on 16 bytes have to be copied first.
+// Whether a plan's blocks are too large for the kernels that realign rows:
+// tensors whose rows are whole packs but do not start on 16 bytes have to be
+// copied first.
 constexpr bool needs_alignment(const RowPlan& plan, int element_size, const RowCut& cut) {
   return plan.scope != Scope::kNone &&
          plan.threads > max_threads(plan.scope, false, element_size, cut);
 }
 
-// Rows of one launch of the row kernels: keeps row numbers and the grid within 31 bits.
+// Rows of one launch of the row kernels: keeps row numbers and the grid within
+// 31 bits.
 constexpr int64_t kMaxRows = 1 << 27;
 
-// Rows that do not fit on chip, cut into chunks of kChunkPacks packs, one block each.
+// Rows that do not fit on chip, cut into chunks of kChunkPacks packs, one block
+// each.
 constexpr int kChunkThreads = 256;
 constexpr int kChunkRounds = 4;  // times a block loads kChunkRoundPacks packs a thread
 constexpr int kChunkRoundPacks = 4;
 constexpr int kChunkPacks = kChunkThreads * kChunkRounds * kChunkRoundPacks;
 
-// Channels-last memory, [N][pixels][C]: a block of kChunkThreads threads has `lanes` threads along
-// the channels, 16 bytes each, and the others along the pixels of its chunk.
+// Channels-last memory, [N][pixels][C]: a block of kChunkThreads threads has
+// `lanes` threads along the channels, 16 bytes each, and the others along the
+// pixels of its chunk.
 struct ChannelsPlan {
   int lanes;         // a power of two
   int tiles;         // blocks along the channels
@@ -119,8 +130,9 @@ struct ChannelsPlan {
   int64_t chunks;    // blocks along the pixels of one image
 };
 
-// Of a thread: many for large maps, whose partial sums would else cost traffic, few where blocks
-// would be too few to occupy the multiprocessors. The number of images has no say in it.
+// Of a thread: many for large maps, whose partial sums would else cost traffic,
+// few where blocks would be too few to occupy the multiprocessors. The number
+// of images has no say in it.
 constexpr int kMostPixels = 16;
 constexpr int kFewestPixels = 4;
 constexpr int64_t kEnoughBlocks = 64;  // of an image
@@ -139,9 +151,10 @@ constexpr ChannelsPlan plan_channels(int64_t channels, int64_t pixels, int eleme
   return plan;
 }
 
-// How many of `count` like parts (rows, or images) of `bytes` and `blocks` blocks each to work on
-// at a time when each is read twice: as many as L2 keeps for the second read, but enough to fill
-// the device and few enough for the grid. 0: not even one fits the grid.
+// How many of `count` like parts (rows, or images) of `bytes` and `blocks`
+// blocks each to work on at a time when each is read twice: as many as L2 keeps
+// for the second read, but enough to fill the device and few enough for the
+// grid. 0: not even one fits the grid.
 constexpr int64_t parts_at_once(int64_t count, int64_t bytes, int64_t blocks,
                                 const DeviceFigures& device) {
   constexpr int64_t kMaxGrid = 2147483647;

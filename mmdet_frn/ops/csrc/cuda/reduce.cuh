@@ -1,6 +1,8 @@
-// Sums over the threads that hold a row: a group of lanes, a block or a cluster of blocks.
+// Sums over the threads that hold a row: a group of lanes, a block or a cluster
+// of blocks.
 //
-// Every sum is a fixed tree over the threads' values, and every thread gets the result. No atomics.
+// Every sum is a fixed tree over the threads' values, and every thread gets the
+// result. No atomics.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -39,8 +41,9 @@ __device__ __forceinline__ void sum_block(A (&sums)[kSums], A (&shared)[kSums][k
   sum_lanes(sums, 32);
 }
 
-// A block may touch another's shared memory only once that one runs: it says so on entry. Nothing
-// has been written yet that others must see, so the arrival need not wait for any store.
+// A block may touch another's shared memory only once that one runs: it says so
+// on entry. Nothing has been written yet that others must see, so the arrival
+// need not wait for any store.
 template <Scope kScope>
 __device__ __forceinline__ void enter_cluster() {
 #if __CUDA_ARCH__ >= 900
@@ -50,8 +53,9 @@ __device__ __forceinline__ void enter_cluster() {
 #endif
 }
 
-// Each block pushes its sum to all blocks of the cluster, itself included, and adds up what it was
-// sent. Nothing is read remotely, so a block may exit while others still work.
+// Each block pushes its sum to all blocks of the cluster, itself included, and
+// adds up what it was sent. Nothing is read remotely, so a block may exit while
+// others still work.
 template <typename A, int kSums>
 __device__ __forceinline__ void sum_cluster(A (&sums)[kSums], A (&shared)[kSums][kMaxWarps],
                                             A (&inbox)[kSums][kMaxCluster]) {

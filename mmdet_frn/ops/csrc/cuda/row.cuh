@@ -7,8 +7,8 @@
 
 namespace mmdet_frn {
 
-// Rows of a launch and how they are spread: a group of `width` lanes, a block, or a cluster of
-// `blocks` blocks holds a row.
+// Rows of a launch and how they are spread: a group of `width` lanes, a block,
+// or a cluster of `blocks` blocks holds a row.
 struct RowShape {
   int rows;
   int channels;
@@ -21,7 +21,8 @@ struct RowPlace {
   int row;
   int channel;
   LaneGroup group;
-  bool valid;   // false for lanes past the last row, which take part in shuffles only
+  bool valid;   // false for lanes past the last row, which take part in shuffles
+                // only
   bool leader;  // one thread per row
 };
 

@@ -1,14 +1,17 @@
-// Backward of FRN (+ residual) (+ TLU) for rows that fit on chip, (N, C, *) memory.
+// Backward of FRN (+ residual) (+ TLU) for rows that fit on chip, (N, C, *)
+// memory.
 //
-//   x, dz, residual, dx, dresidual  (N, C, HW)  fp64, fp32, fp16, bf16, any alignment
-//   rstd                            (N, C)      accumulation type
+//   x, dz, residual, dx, dresidual  (N, C, HW)  fp64, fp32, fp16, bf16, any
+//   alignment rstd                            (N, C)      accumulation type
 //   sums                            (3, N * C)  accumulation type: see RowSum
 //
-// With g = dz where y won and 0 where tau won (y recomputed as the forward did):
+// With g = dz where y won and 0 where tau won (y recomputed as the forward
+// did):
 //   dx = scale * g - x * scale * rstd^2 * mean(g * x),  scale = weight * rstd.
 //
-// Traffic in passes over the tensor: 3 (x and dz read, dx written), 5 with a residual and its
-// gradient. The row's x and g wait in registers while the sums are taken.
+// Traffic in passes over the tensor: 3 (x and dz read, dx written), 5 with a
+// residual and its gradient. The row's x and g wait in registers while the sums
+// are taken.
 #pragma once
 
 #include "args.cuh"
@@ -16,11 +19,12 @@
 
 namespace mmdet_frn {
 
-// kAligned: every row of every tensor starts on 16 bytes and is made of whole packs.
-template <typename T, Scope kScope, int kPacks, bool kAligned>
+// kAligned: every row of every tensor starts on 16 bytes and is made of whole
+// packs.
+template <typename Norm, typename T, Scope kScope, int kPacks, bool kAligned>
 __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBackwardCut),
                                   min_blocks(kScope))
-    frn_backward_row_kernel(const BackwardArgs<T> args, const RowShape shape) {
+    backward_row_kernel(const BackwardArgs<T> args, const RowShape shape) {
 #if __CUDA_ARCH__ < 900
   if constexpr (kScope == Scope::kCluster) return;  // never launched
 #endif
@@ -34,11 +38,11 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBack
   load_row<kAligned>(x, args.x + offset, len, p.group);
   load_row<kAligned>(g, args.dz + offset, len, p.group);
   const A rstd = args.rstd[p.row];
-  const Coef<A> coef[1] = {make_coef(args.params, p.channel, rstd)};
+  const Coef<A> coef[1] = {make_coef<Norm>(args.params, p.channel, rstd)};
   A sums[1][kRowSums] = {};
   if (args.residual == nullptr) {
 #pragma unroll
-    for (int k = 0; k < kPacks; ++k) mask_and_sum<T, false>(x[k], g[k], x[k], coef, sums);
+    for (int k = 0; k < kPacks; ++k) mask_and_sum<Norm, T, false>(x[k], g[k], x[k], coef, sums);
   } else {
 #pragma unroll
     for (int k = 0; k < kPacks; ++k) {
@@ -46,7 +50,7 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBack
       LaneGroup part = p.group;
       part.first += k * part.width;
       load_row<kAligned>(r, args.residual + offset, len, part);
-      mask_and_sum<T, true>(x[k], g[k], r[0], coef, sums);
+      mask_and_sum<Norm, T, true>(x[k], g[k], r[0], coef, sums);
     }
   }
   sum_row<kScope>(sums[0], p.group.width);
@@ -57,9 +61,9 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBack
     for (int i = 0; i < kRowSums; ++i) args.sums[i * args.sums_step + p.row] = sums[0][i];
   }
   if (args.dx == nullptr) return;
-  const A pull[1] = {make_pull(sums[0][kSumGX], A(shape.len), coef[0].scale, rstd)};
+  const A pull[1] = {Norm::pull(sums[0][kSumGX], A(shape.len), coef[0].scale, rstd)};
 #pragma unroll
-  for (int k = 0; k < kPacks; ++k) apply_backward<T>(x[k], g[k], coef, pull);
+  for (int k = 0; k < kPacks; ++k) apply_backward<Norm, T>(x[k], g[k], coef, pull);
   store_row<kAligned>(args.dx + offset, len, p.group, x);
 }
 

@@ -1,16 +1,19 @@
-// Reading and writing one row (the H*W elements of one sample and channel) in 16-byte accesses,
-// wherever the row starts. Rows made of whole packs that all start on 16 bytes (kAligned) need no
-// more than that; what follows is about the others.
+// Reading and writing one row (the H*W elements of one sample and channel) in
+// 16-byte accesses, wherever the row starts. Rows made of whole packs that all
+// start on 16 bytes (kAligned) need no more than that; what follows is about
+// the others.
 //
-// The kernels see a row in packs that start at its first element, so that the order of every sum
-// depends on the row's length alone and never on its address: a row gives bitwise the same result
-// in any batch. Memory is accessed in 16-byte slots aligned in memory. Where the two differ by
-// `shift` bytes, a pack is the end of one slot and the beginning of the next, which the next lane
-// holds; a warp passes them along by shuffles. No access leaves the row: the slots at its ends are
-// accessed element by element.
+// The kernels see a row in packs that start at its first element, so that the
+// order of every sum depends on the row's length alone and never on its
+// address: a row gives bitwise the same result in any batch. Memory is accessed
+// in 16-byte slots aligned in memory. Where the two differ by `shift` bytes, a
+// pack is the end of one slot and the beginning of the next, which the next
+// lane holds; a warp passes them along by shuffles. No access leaves the row:
+// the slots at its ends are accessed element by element.
 //
-//   packs    |  0  |  1  |  2  | ...      lane l of a group of `width` lanes holds packs
-//   slots  |  0  |  1  |  2  | ...        first + k * width + l for k = 0 .. kPacks - 1
+//   packs    |  0  |  1  |  2  | ...      lane l of a group of `width` lanes
+//   holds packs slots  |  0  |  1  |  2  | ...        first + k * width + l for
+//   k = 0 .. kPacks - 1
 //          <-> shift
 #pragma once
 
@@ -18,8 +21,8 @@
 
 namespace mmdet_frn {
 
-// The lanes that hold a row, or a warp's part of one: `width` (a power of two, at most 32)
-// consecutive lanes of one warp, from pack `first` on.
+// The lanes that hold a row, or a warp's part of one: `width` (a power of two,
+// at most 32) consecutive lanes of one warp, from pack `first` on.
 struct LaneGroup {
   int first;
   int lane;
@@ -62,7 +65,8 @@ __device__ __forceinline__ void store_vec(T* p, const Vec& v) {
   *reinterpret_cast<uint4*>(p) = make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]);
 }
 
-// Elements [e, e + size) of a row of `len`, one by one; those outside it read as zero.
+// Elements [e, e + size) of a row of `len`, one by one; those outside it read
+// as zero.
 template <typename T>
 __device__ __forceinline__ Vec load_part(const T* row, int e, int len) {
   const bits_t<T>* bits = reinterpret_cast<const bits_t<T>*>(row);
@@ -81,7 +85,8 @@ __device__ __forceinline__ Vec load_slot(const T* row, int e, int len) {
   return load_part(row, e, len);
 }
 
-// Elements [from, to) of pack or slot `v`, whose first element is element e of the row.
+// Elements [from, to) of pack or slot `v`, whose first element is element e of
+// the row.
 template <typename T>
 __device__ __forceinline__ void store_part(T* row, int e, int from, int to, const Vec& v) {
   bits_t<T>* bits = reinterpret_cast<bits_t<T>*>(row);
@@ -107,8 +112,8 @@ __device__ __forceinline__ int row_shift(const T* row) {
   return static_cast<int>(reinterpret_cast<uintptr_t>(row) & 15u);
 }
 
-// Loads the group's packs of a row; what lies beyond `len` is zero. All lanes of a warp must call
-// this together.
+// Loads the group's packs of a row; what lies beyond `len` is zero. All lanes
+// of a warp must call this together.
 template <bool kAligned, typename T, int kPacks>
 __device__ __forceinline__ void load_row(Vec (&v)[kPacks], const T* row, int len, LaneGroup g) {
   constexpr int kSize = Packed<T>::kSize;
@@ -127,7 +132,8 @@ __device__ __forceinline__ void load_row(Vec (&v)[kPacks], const T* row, int len
   for (int k = 0; k < kPacks; ++k) v[k] = load_slot(row, start + k * step, len);
 
   const bool last = g.lane == g.width - 1;
-  // The slot after the group's last one: its beginning ends the last lane's last pack.
+  // The slot after the group's last one: its beginning ends the last lane's
+  // last pack.
   Vec extra{{0u, 0u, 0u, 0u}};
   if (last) extra = load_slot(row, start + (kPacks - 1) * step + kSize, len);
   const int next = (g.lane + 1) & (g.width - 1);
@@ -141,7 +147,8 @@ __device__ __forceinline__ void load_row(Vec (&v)[kPacks], const T* row, int len
   }
 }
 
-// Stores the group's packs of a row, elements below `len` only; the counterpart of load_row.
+// Stores the group's packs of a row, elements below `len` only; the counterpart
+// of load_row.
 template <bool kAligned, typename T, int kPacks>
 __device__ __forceinline__ void store_row(T* row, int len, LaneGroup g, const Vec (&v)[kPacks]) {
   constexpr int kSize = Packed<T>::kSize;
@@ -160,13 +167,14 @@ __device__ __forceinline__ void store_row(T* row, int len, LaneGroup g, const Ve
   const int previous = (g.lane - 1) & (g.width - 1);
 #pragma unroll
   for (int k = 0; k < kPacks; ++k) {
-    // The last lane passes its previous pack, which precedes lane 0's current one.
+    // The last lane passes its previous pack, which precedes lane 0's current
+    // one.
     const Vec passed = k > 0 && g.lane == g.width - 1 ? v[k > 0 ? k - 1 : k] : v[k];
     const Vec lo = shuffle(passed, previous, g.width);
     const Vec slot = extract(lo, v[k], 16 - shift);
     const int e = start + k * step;
-    // The group's first slot also holds the end of the pack before it, which is another's to
-    // write: store only from the group's own first element on.
+    // The group's first slot also holds the end of the pack before it, which is
+    // another's to write: store only from the group's own first element on.
     const bool shared = k == 0 && g.lane == 0 && back > 0;
     if (shared) {
       store_part(row, e, back, len - e, slot);
@@ -181,8 +189,8 @@ __device__ __forceinline__ void store_row(T* row, int len, LaneGroup g, const Ve
   }
 }
 
-// Asks for the group's packs of a row to be brought into L2, without waiting and without a
-// register.
+// Asks for the group's packs of a row to be brought into L2, without waiting
+// and without a register.
 template <typename T, int kPacks>
 __device__ __forceinline__ void prefetch_row(const T* row, int len, LaneGroup g) {
   constexpr int kSize = Packed<T>::kSize;

@@ -1,5 +1,5 @@
-// How the forward and the backward walk over the rows of (N, C, *) memory: the plan, and one or
-// several launches.
+// How the forward and the backward walk over the rows of (N, C, *) memory: the
+// plan, and one or several launches.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,9 @@
 
 namespace mmdet_frn {
 
-// Whether rows that do not start on 16 bytes must be copied to where they do. How a row is cut must
-// not depend on where it lies, and the kernels that realign rows take smaller blocks.
+// Whether rows that do not start on 16 bytes must be copied to where they do.
+// How a row is cut must not depend on where it lies, and the kernels that
+// realign rows take smaller blocks.
 template <typename T>
 bool must_copy(const FrnArgs& args, bool aligned, const RowCut& cut) {
   constexpr int kBytes = static_cast<int>(sizeof(T));
@@ -25,8 +26,9 @@ inline at::Tensor start_aligned(const at::Tensor& t) {
   return shifted ? t.clone() : t;
 }
 
-// Calls run(plan, shape, first_row) for all rows, as many to a launch as row numbers allow: as a
-// rule once. A launch begins with channel 0. False, without a call, if rows do not fit on chip.
+// Calls run(plan, shape, first_row) for all rows, as many to a launch as row
+// numbers allow: as a rule once. A launch begins with channel 0. False, without
+// a call, if rows do not fit on chip.
 template <typename T, typename F>
 bool for_row_launches(const FrnArgs& args, const RowCut& cut, F&& run) {
   TORCH_CHECK(args.c <= kMaxRows, "x has ", args.c, " channels; at most ", kMaxRows, " work");
@@ -43,8 +45,9 @@ bool for_row_launches(const FrnArgs& args, const RowCut& cut, F&& run) {
   return true;
 }
 
-// Calls run(shape, blocks, partial) for groups of rows of which each is read twice, out of L2 the
-// second time; `tensors` of x's size are read, `sums` numbers kept per chunk.
+// Calls run(shape, blocks, partial) for groups of rows of which each is read
+// twice, out of L2 the second time; `tensors` of x's size are read, `sums`
+// numbers kept per chunk.
 template <typename T, typename F>
 void for_chunk_launches(const FrnArgs& args, int tensors, int sums, const at::Tensor& like,
                         F&& run) {

@@ -1,11 +1,14 @@
-// FRN (+ residual) (+ TLU) for rows too long to stay on chip, (N, C, *) memory: a kernel that sums
-// each chunk of a row, and one that adds up the chunks' sums and applies them.
+// FRN (+ residual) (+ TLU) for rows too long to stay on chip, (N, C, *) memory:
+// a kernel that sums each chunk of a row, and one that adds up the chunks' sums
+// and applies them.
 //
-// Shapes and dtypes as in the row kernels; partial: (sums, rows, chunks) in accumulation type.
+// Shapes and dtypes as in the row kernels; partial: (sums, rows, chunks) in
+// accumulation type.
 //
-// Traffic in passes over the tensor: forward 2 + 1, backward 3 + 2, one more for a residual each
-// time; the second reads come from L2 where the launcher works on few enough rows at a time. The
-// second kernel takes the chunks last to first: the last are the likeliest to be in L2 still.
+// Traffic in passes over the tensor: forward 2 + 1, backward 3 + 2, one more
+// for a residual each time; the second reads come from L2 where the launcher
+// works on few enough rows at a time. The second kernel takes the chunks last
+// to first: the last are the likeliest to be in L2 still.
 #pragma once
 
 #include "row_backward_kernel.cuh"
@@ -63,33 +66,32 @@ __device__ __forceinline__ void sum_chunks(A (&sums)[kSums], const A* partial, i
   sum_row<Scope::kBlock>(sums, 32);
 }
 
-template <typename T>
+template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_forward_chunk_sum_kernel(const ForwardArgs<T> args, const ChunkShape shape,
-                                 acc_t<T>* partial) {
+    forward_chunk_sum_kernel(const ForwardArgs<T> args, const ChunkShape shape, acc_t<T>* partial) {
   const Chunk<T> chunk(shape, static_cast<int>(blockIdx.x));
   acc_t<T> sum[1] = {acc_t<T>(0)};
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec v[kChunkRoundPacks];
     load_row<false>(v, args.x + chunk.offset, chunk.len, group);
-    sum[0] = add_rn(sum[0], sum_squares<T>(v));
+    sum[0] = add_rn(sum[0], sum_packs<Norm, T>(v));
   }
   sum_row<Scope::kBlock>(sum, 32);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum[0];
 }
 
-template <typename T>
+template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_forward_chunk_apply_kernel(const ForwardArgs<T> args, const ChunkShape shape,
-                                   const acc_t<T>* partial) {
+    forward_chunk_apply_kernel(const ForwardArgs<T> args, const ChunkShape shape,
+                               const acc_t<T>* partial) {
   using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
   A sum[1];
   sum_chunks(sum, partial + static_cast<int64_t>(chunk.row) * shape.chunks, 0, shape.chunks);
-  const A rstd = make_rstd(sum[0], A(shape.len), args.params.abs_eps(chunk.channel));
+  const A rstd = Norm::rstd(sum[0], A(shape.len), args.params.abs_eps(chunk.channel));
   if (chunk.index == 0 && threadIdx.x == 0) args.rstd[shape.first_row + chunk.row] = rstd;
-  const Coef<A> coef[1] = {make_coef(args.params, chunk.channel, rstd)};
+  const Coef<A> coef[1] = {make_coef<Norm>(args.params, chunk.channel, rstd)};
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec v[kChunkRoundPacks], r[kChunkRoundPacks];
@@ -100,9 +102,9 @@ __global__ void __launch_bounds__(kChunkThreads)
 #pragma unroll
     for (int k = 0; k < kChunkRoundPacks; ++k) {
       if (args.residual == nullptr) {
-        apply_forward<T, false>(v[k], v[k], coef);
+        apply_forward<Norm, T, false>(v[k], v[k], coef);
       } else {
-        apply_forward<T, true>(v[k], r[k], coef);
+        apply_forward<Norm, T, true>(v[k], r[k], coef);
       }
     }
     store_row<false>(args.z + chunk.offset, chunk.len, group, v);
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(kChunkThreads)
 }
 
 // Loads one round of x and dz, turns dz into g and adds to the sums.
-template <typename T>
+template <typename Norm, typename T>
 __device__ __forceinline__ void mask_round(const BackwardArgs<T>& args, const Chunk<T>& chunk,
                                            LaneGroup group, const Coef<acc_t<T>> (&coef)[1],
                                            Vec (&x)[kChunkRoundPacks], Vec (&g)[kChunkRoundPacks],
@@ -120,31 +122,31 @@ __device__ __forceinline__ void mask_round(const BackwardArgs<T>& args, const Ch
   if (args.residual == nullptr) {
 #pragma unroll
     for (int k = 0; k < kChunkRoundPacks; ++k) {
-      mask_and_sum<T, false>(x[k], g[k], x[k], coef, sums);
+      mask_and_sum<Norm, T, false>(x[k], g[k], x[k], coef, sums);
     }
   } else {
     Vec r[kChunkRoundPacks];
     load_row<false>(r, args.residual + chunk.offset, chunk.len, group);
 #pragma unroll
     for (int k = 0; k < kChunkRoundPacks; ++k) {
-      mask_and_sum<T, true>(x[k], g[k], r[k], coef, sums);
+      mask_and_sum<Norm, T, true>(x[k], g[k], r[k], coef, sums);
     }
   }
 }
 
-template <typename T>
+template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_backward_chunk_sum_kernel(const BackwardArgs<T> args, const ChunkShape shape,
-                                  acc_t<T>* partial) {
+    backward_chunk_sum_kernel(const BackwardArgs<T> args, const ChunkShape shape,
+                              acc_t<T>* partial) {
   using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(blockIdx.x));
   const A rstd = args.rstd[shape.first_row + chunk.row];
-  const Coef<A> coef[1] = {make_coef(args.params, chunk.channel, rstd)};
+  const Coef<A> coef[1] = {make_coef<Norm>(args.params, chunk.channel, rstd)};
   A sums[1][kRowSums] = {};
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec x[kChunkRoundPacks], g[kChunkRoundPacks];
-    mask_round(args, chunk, group, coef, x, g, sums);
+    mask_round<Norm>(args, chunk, group, coef, x, g, sums);
     if (args.dresidual != nullptr) {
       store_row<false>(args.dresidual + chunk.offset, chunk.len, group, g);
     }
@@ -158,10 +160,10 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
 }
 
-template <typename T>
+template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    frn_backward_chunk_apply_kernel(const BackwardArgs<T> args, const ChunkShape shape,
-                                    const acc_t<T>* partial) {
+    backward_chunk_apply_kernel(const BackwardArgs<T> args, const ChunkShape shape,
+                                const acc_t<T>* partial) {
   using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
   const int64_t row = shape.first_row + chunk.row;
@@ -174,15 +176,15 @@ __global__ void __launch_bounds__(kChunkThreads)
   }
   if (args.dx == nullptr) return;
   const A rstd = args.rstd[row];
-  const Coef<A> coef[1] = {make_coef(args.params, chunk.channel, rstd)};
-  const A pull[1] = {make_pull(sums[kSumGX], A(shape.len), coef[0].scale, rstd)};
+  const Coef<A> coef[1] = {make_coef<Norm>(args.params, chunk.channel, rstd)};
+  const A pull[1] = {Norm::pull(sums[kSumGX], A(shape.len), coef[0].scale, rstd)};
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec x[kChunkRoundPacks], g[kChunkRoundPacks];
     A unused[1][kRowSums] = {};
-    mask_round(args, chunk, group, coef, x, g, unused);
+    mask_round<Norm>(args, chunk, group, coef, x, g, unused);
 #pragma unroll
-    for (int k = 0; k < kChunkRoundPacks; ++k) apply_backward<T>(x[k], g[k], coef, pull);
+    for (int k = 0; k < kChunkRoundPacks; ++k) apply_backward<Norm, T>(x[k], g[k], coef, pull);
     store_row<false>(args.dx + chunk.offset, chunk.len, group, x);
   }
 }

@@ -1,18 +1,20 @@
-// The small reductions after the big ones, each in a fixed order: chunks to rows in channels-last
-// memory, and rows to parameter gradients.
+// The small reductions after the big ones, each in a fixed order: chunks to
+// rows in channels-last memory, and rows to parameter gradients.
 //
-// Traffic: the partial sums only. For maps large enough to matter at most 5% of the tensor (fp16
-// backward in channels-last memory).
+// Traffic: the partial sums only. For maps large enough to matter at most 5% of
+// the tensor (fp16 backward in channels-last memory).
 #pragma once
 
 #include "pack.cuh"
 
 namespace mmdet_frn {
 
-// A block of kSumLanes x kSumLanes threads: channels along x, parts to add up along y.
+// A block of kSumLanes x kSumLanes threads: channels along x, parts to add up
+// along y.
 constexpr int kSumLanes = 32;
 
-// Adds up `value` over y by halving; the result is in the threads of y == 0. One use per block.
+// Adds up `value` over y by halving; the result is in the threads of y == 0.
+// One use per block.
 template <typename A>
 __device__ __forceinline__ A sum_column(A value, A (&shared)[kSumLanes][kSumLanes]) {
   shared[threadIdx.y][threadIdx.x] = value;
@@ -28,13 +30,13 @@ __device__ __forceinline__ A sum_column(A value, A (&shared)[kSumLanes][kSumLane
   return shared[threadIdx.y][threadIdx.x];
 }
 
-// partial (images, chunks, channels) -> out (images, channels): the sums, or with kRstd
-// rsqrt(sum / pixels + |eps|). One block per image and kSumLanes channels; gridDim.y counts sums,
-// partial_step and out_step elements apart.
-template <typename A, bool kRstd>
+// partial (images, chunks, channels) -> out (images, channels): the sums, or
+// with kRstd rsqrt(sum / pixels + |eps|). One block per image and kSumLanes
+// channels; gridDim.y counts sums, partial_step and out_step elements apart.
+template <typename Norm, typename A, bool kRstd>
 __global__ void __launch_bounds__(kSumLanes* kSumLanes)
-    frn_chunks_to_rows_kernel(const A* partial, int64_t partial_step, A* out, int64_t out_step,
-                              const Params<A> params, int channels, int chunks, int64_t pixels) {
+    chunks_to_rows_kernel(const A* partial, int64_t partial_step, A* out, int64_t out_step,
+                          const Params<A> params, int channels, int chunks, int64_t pixels) {
   __shared__ A shared[kSumLanes][kSumLanes];
   const int tiles = (channels + kSumLanes - 1) / kSumLanes;
   const int64_t image = blockIdx.x / tiles;
@@ -48,7 +50,7 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
   }
   sum = sum_column(sum, shared);
   if (threadIdx.y > 0 || c >= channels) return;
-  if constexpr (kRstd) sum = make_rstd(sum, A(pixels), params.abs_eps(c));
+  if constexpr (kRstd) sum = Norm::rstd(sum, A(pixels), params.abs_eps(c));
   out[blockIdx.y * out_step + image * channels + c] = sum;
 }
 
@@ -66,10 +68,11 @@ struct ParamGradArgs {
   A* deps;
 };
 
-// One block per kSumLanes channels and gradient: gridDim.y counts dweight, dbias, dtau, deps.
-template <typename A>
+// One block per kSumLanes channels and gradient: gridDim.y counts dweight,
+// dbias, dtau, deps.
+template <typename Norm, typename A>
 __global__ void __launch_bounds__(kSumLanes* kSumLanes)
-    frn_param_grad_kernel(const ParamGradArgs<A> args) {
+    param_grad_kernel(const ParamGradArgs<A> args) {
   __shared__ A shared[kSumLanes][kSumLanes];
   A* const outs[4] = {args.dweight, args.dbias, args.dtau, args.deps};
   A* const out = blockIdx.y < 2 ? (blockIdx.y == 0 ? outs[0] : outs[1])
@@ -87,8 +90,9 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
         sum = add_rn(sum, args.sums[kSumTau * step + row]);
       } else {
         const A rstd = args.rstd[row];
-        A value = mul_rn(args.sums[kSumGX * step + row], rstd);
-        if (blockIdx.y == 3) value = mul_rn(mul_rn(value, rstd), rstd);
+        const A sum_gx = args.sums[kSumGX * step + row];
+        const A value =
+            blockIdx.y == 3 ? Norm::eps_grad(sum_gx, rstd) : Norm::weight_grad(sum_gx, rstd);
         sum = add_rn(sum, value);
       }
     }
@@ -107,7 +111,7 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
 // The gradient of an eps of one element: the sum over the channels. One block.
 template <typename A>
 __global__ void __launch_bounds__(kSumLanes* kSumLanes)
-    frn_sum_channels_kernel(const A* values, int channels, A* out) {
+    sum_channels_kernel(const A* values, int channels, A* out) {
   __shared__ A shared[kSumLanes][kSumLanes];
   A sum = A(0);
   for (int c = static_cast<int>(threadIdx.y * kSumLanes + threadIdx.x); c < channels;
