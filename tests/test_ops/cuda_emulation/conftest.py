@@ -1,0 +1,27 @@
+"""The emulated library, built once a session."""
+
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+# build.py and emulator.py are modules of their own, beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import build
+from emulator import Emulator
+from filelock import FileLock
+
+
+@pytest.fixture(scope='session')
+def emulator(tmp_path_factory, worker_id):
+    if platform.system() != 'Linux':
+        pytest.skip('the emulator needs dladdr, ucontext and mmap as Linux has them')
+    if build.compiler() is None:
+        pytest.skip('no C++ compiler: install g++ or name one in CXX')
+    root = tmp_path_factory.getbasetemp()
+    folder = (root if worker_id == 'master' else root.parent) / 'cuda_emulation'
+    with FileLock(f'{folder}.lock'):  # the workers of pytest-xdist share one build
+        library = folder / build.LIBRARY
+        return Emulator(library if library.exists() else build.build(folder))

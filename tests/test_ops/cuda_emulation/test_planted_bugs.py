@@ -1,0 +1,118 @@
+"""The emulation sees bugs: each is planted in a copy of the sources, and one case must fail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import build
+import pytest
+import torch
+from emulator import Emulator
+from frn_equations import channels_last
+from test_cuda_emulation import Case, assert_case_matches, assert_ties_go_to_y
+
+HALF, SINGLE = torch.float16, torch.float32
+
+
+@dataclass(frozen=True)
+class Bug:
+    file: str
+    old: str
+    new: str
+    unit: str  # the one .cu file compiled again
+    case: Case
+    seen: str  # a pattern of the message
+    check: Callable = assert_case_matches
+
+
+BUGS = {
+    'dropped barrier': Bug(
+        'reduce.cuh',
+        '  __syncthreads();\n',
+        '',
+        'frn_forward.cu',
+        Case((1, 2, 1600), SINGLE),
+        'race',
+    ),
+    'cluster not waited for': Bug(
+        'reduce.cuh',
+        '  __cluster_barrier_wait();',
+        '',
+        'frn_forward.cu',
+        Case((1, 1, 8400), SINGLE),
+        'exit before barrier_wait|may not have started|two arrivals',
+    ),
+    'barrier of a block in place of the cluster': Bug(
+        'reduce.cuh',
+        '  cluster.sync();\n',
+        '  __syncthreads();\n',
+        'frn_forward.cu',
+        Case((1, 1, 8400), SINGLE),
+        'race|has exited',
+    ),
+    'wrong lane': Bug(
+        'row_io.cuh',
+        'const int next = (g.lane + 1) & (g.width - 1);',
+        'const int next = (g.lane + 2) & (g.width - 1);',
+        'frn_forward.cu',
+        Case((1, 8, 401), SINGLE),
+        ': error',
+    ),
+    'read past a row': Bug(
+        'row_io.cuh',
+        'if (e >= 0 && e + Packed<T>::kSize <= len) return',
+        'if (e >= 0 && e < len) return',
+        'frn_forward.cu',
+        Case((1, 1, 401), SINGLE),
+        'read outside',
+    ),
+    'write into the row before': Bug(
+        'row_io.cuh',
+        'store_part(row, e, back, len - e, slot);',
+        'store_part(row, e, 0, len - e, slot);',
+        'frn_forward.cu',
+        Case((1, 8, 401), SINGLE, shift=1),
+        'write outside|race|: error',
+    ),
+    'no opt-in for clusters of 16': Bug(
+        'launch.h',
+        'if (cluster > 8)',
+        'if (cluster > 16)',
+        'frn_forward.cu',
+        Case((1, 1, 16400 * 8), HALF),
+        'cluster of 16',
+    ),
+    'tie to tau': Bug(
+        'math.cuh',
+        'return y < tau || tau != tau;',
+        'return y <= tau || tau != tau;',
+        'frn_backward.cu',
+        Case((2, 8, 5, 4), SINGLE),
+        'bias: error',
+        check=assert_ties_go_to_y,
+    ),
+    'unaligned access': Bug(
+        'launch.h',
+        '(reinterpret_cast<uintptr_t>(ptrs) % 16 == 0)',
+        '(reinterpret_cast<uintptr_t>(ptrs) % 4 == 0)',
+        'frn_forward.cu',
+        Case((1, 2, 400), SINGLE, shift=1),
+        'unaligned access',
+    ),
+    'two chunks in one place': Bug(
+        'channels_kernel.cuh',
+        '(shape, static_cast<int>(blockIdx.x));\n  A sum[kSize]',
+        '(shape, 0);\n  A sum[kSize]',
+        'frn_channels.cu',
+        Case((2, 8, 9, 7), SINGLE, channels_last),
+        'race',
+    ),
+}
+
+
+@pytest.mark.parametrize('bug', BUGS.values(), ids=BUGS)
+def test_a_planted_bug_is_seen(emulator, tmp_path, bug):
+    planted = (bug.file, bug.old, bug.new)
+    library = build.build(tmp_path, bug.unit, emulator.path.parent, planted)
+    broken = Emulator(library)
+    with pytest.raises(AssertionError, match=bug.seen):
+        bug.check(broken, bug.case)
