@@ -13,18 +13,22 @@ from mmdet_frn import ops
 PACKAGE = Path(ops.__file__).parent
 
 
-def run_python(code, cwd, **env):
+def run(arguments, cwd, check=True, **env):
     return subprocess.run(
-        [sys.executable, '-W', 'always', '-c', code],
-        cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=True,
+        [sys.executable, '-W', 'always', *arguments],
+        cwd=cwd, env=os.environ | env, capture_output=True, text=True, check=check,
     )  # fmt: skip
 
 
-def copy_of_ops(folder):
-    (folder / 'copied_ops').mkdir()
+def run_python(code, cwd, **env):
+    return run(['-c', code], cwd, **env)
+
+
+def copy_of_ops(folder, name='copied_ops'):
+    (folder / name).mkdir(parents=True)
     for path in PACKAGE.glob('*.py'):
-        shutil.copy(path, folder / 'copied_ops')
-    return folder / 'copied_ops'
+        shutil.copy(path, folder / name)
+    return folder / name
 
 
 CALL = (
@@ -49,6 +53,20 @@ def test_broken_library_says_so_once(tmp_path):
     assert '_ext.so does not load' in done.stderr
 
 
+def test_a_broken_library_fails_the_tests_unless_they_run_without_it(tmp_path):
+    (copy_of_ops(tmp_path / 'mmdet_frn', 'ops') / '_ext.so').write_bytes(b'not a library')
+    (tmp_path / 'mmdet_frn' / '__init__.py').touch()
+    shutil.copy(Path(__file__).parents[1] / 'conftest.py', tmp_path)
+    (tmp_path / 'test_it.py').write_text('def test_it(): pass', encoding='utf-8')
+    pytest_it = ['-m', 'pytest', '-p', 'no:cacheprovider', 'test_it.py']
+    env = {'PYTHONPATH': str(tmp_path)}
+    done = run(pytest_it, tmp_path, check=False, MMDET_FRN_WITH_OPS='1', **env)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert 'the compiled ops of mmdet_frn are absent or do not load' in done.stderr
+    done = run(pytest_it, tmp_path, MMDET_FRN_WITH_OPS='0', **env)
+    assert '1 passed' in done.stdout
+
+
 @pytest.mark.parametrize('capability', ['default', 'avx2', 'avx512'])
 def test_instruction_sets(capability):
     """ATen's own limit chooses the loops; one that the processor lacks is not chosen."""
@@ -66,6 +84,11 @@ for dtype in TOLERANCE:
     for layout in ('contiguous', 'channels_last'):
         for shape in [(2, 70, 7, 7), (2, 33), (1, 3, 100, 101)]:
             assert_op_matches(op, make_inputs(shape, dtype, 'cpu', LAYOUTS[layout], True, 'one'))
+# Every end of a vector, which some releases of PyTorch load with garbage behind it.
+for dtype in (torch.float16, torch.bfloat16):
+    for size in range(1, 34):
+        inputs = make_inputs((2, 3, size), dtype, 'cpu', LAYOUTS['misaligned'], True, 'one')
+        assert_op_matches(op, inputs)
 # Large enough to be written past the caches.
 for dtype, height in ((torch.float32, 192), (torch.bfloat16, 384)):
     for layout in ('contiguous', 'channels_last'):

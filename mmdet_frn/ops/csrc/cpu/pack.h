@@ -27,9 +27,23 @@ struct Pack {
   Vec<Acc<T>> part[kParts<T>];
 };
 
+// The first `count` elements at p, and zeros. Vectorized's own loadu(p, count) leaves the rest of a
+// vector of halves undefined with AVX2 in some releases of PyTorch, 2.5 among them.
+template <typename T>
+inline Vec<T> load_some(const T* p, int64_t count) {
+  const auto v = Vec<T>::loadu(p, count);
+  if constexpr (kParts<T> == 1) {
+    return v;
+  } else {
+    uint16_t keep[kWidth<T>];
+    for (int64_t i = 0; i < kWidth<T>; ++i) keep[i] = i < count ? 0xffff : 0;
+    return v & Vec<T>::loadu(keep);
+  }
+}
+
 template <typename T>
 inline Pack<T> load(const T* p, int64_t count) {
-  const auto v = count == kWidth<T> ? Vec<T>::loadu(p) : Vec<T>::loadu(p, count);
+  const auto v = count == kWidth<T> ? Vec<T>::loadu(p) : load_some(p, count);
   if constexpr (kParts<T> == 1) {
     return {{v}};
   } else {
