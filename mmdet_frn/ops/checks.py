@@ -1,4 +1,7 @@
-"""Argument checks of the ops: each error names the argument, its value and the remedy."""
+"""Argument checks of the ops in Python, for what the compiled library does not check itself.
+
+Each error names the argument, its value and the remedy; csrc/checks.cpp has the same messages.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,39 @@ from numbers import Real
 from torch import Tensor
 
 
+def check_arguments(
+    x: Tensor,
+    per_channel: dict[str, Tensor],
+    eps: float | Tensor = 0.0,
+    residual: Tensor | None = None,
+) -> None:
+    """Raise TypeError or ValueError unless the arguments of :func:`mmdet_frn.ops.frn_tlu` fit.
+
+    ``per_channel`` holds the parameters of shape (C,) by their names.
+    """
+    check_input('x', x)
+    for name, param in per_channel.items():
+        check_per_channel(name, param, x)
+    _check_eps(eps, x)
+    if residual is not None:
+        _check_residual(residual, x)
+
+
+def check_types(
+    tensors: dict[str, Tensor], eps: float | Tensor, residual: Tensor | None = None
+) -> None:
+    """Raise TypeError unless ``tensors``, named, and ``residual`` are tensors and eps a number."""
+    if residual is not None:
+        tensors = tensors | {'residual': residual}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f'{name} must be a tensor, but is a {type(value).__name__}')
+    if not isinstance(eps, (Tensor, Real)):
+        raise TypeError(f'eps must be a number or a tensor, but is a {type(eps).__name__}')
+
+
 def _check_floating(name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f'{name} must be a tensor, but is a {type(value).__name__}')
+    check_types({name: value}, 0.0)
     if not value.is_floating_point():
         raise TypeError(
             f'{name} must be a floating point tensor, but its dtype is {value.dtype}; '
@@ -45,7 +78,7 @@ def check_per_channel(name: str, param: Tensor, x: Tensor) -> None:
     _check_device(name, param, x)
 
 
-def check_eps(eps: float | Tensor, x: Tensor) -> None:
+def _check_eps(eps: float | Tensor, x: Tensor) -> None:
     """Raise unless ``eps`` is a finite number, or a floating tensor of one element or (C,)."""
     if isinstance(eps, Tensor):
         _check_floating('eps', eps)
@@ -55,13 +88,13 @@ def check_eps(eps: float | Tensor, x: Tensor) -> None:
                 f'but its shape is {tuple(eps.shape)}'
             )
         _check_device('eps', eps, x)
-    elif not isinstance(eps, Real):
-        raise TypeError(f'eps must be a number or a tensor, but is a {type(eps).__name__}')
-    elif not -math.inf < eps < math.inf:  # TorchDynamo traces no math.isfinite of its symbols
+        return
+    check_types({}, eps)
+    if not -math.inf < eps < math.inf:  # TorchDynamo traces no math.isfinite of its symbols
         raise ValueError(f'eps must be finite, but is {eps}')
 
 
-def check_residual(residual: Tensor, x: Tensor) -> None:
+def _check_residual(residual: Tensor, x: Tensor) -> None:
     """Raise unless ``residual`` has the shape, dtype and device of ``x``."""
     _check_floating('residual', residual)
     if residual.shape != x.shape or residual.dtype != x.dtype:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import reference
-from .checks import check_eps, check_input, check_per_channel, check_residual
-from .library import runs_fused
+from .checks import check_arguments, check_types
+from .library import is_compiled, runs_fused
 
 
 def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> Tensor:
     """Filter Response Normalization, eq. (1)-(2): weight * x / sqrt(mean(x^2) + |eps|) + bias.
 
     The mean is over all spatial dimensions of one sample and channel, taken in fp32 for half
-    inputs, which are widened before they are squared.
+    inputs, which are widened before they are squared. Where the sum of squares of a feature map
+    overflows (fp32: from |x| = 1.8e19 / sqrt(H*W) on), it counts as infinite: the result is the
+    bias, as that of ``torch.nn.functional.rms_norm`` is 0, and no gradient goes to x, weight and
+    eps.
 
     Args:
         x: Input (N, C, *) with zero to three spatial dimensions; floating point. N may be 0.
@@ -32,13 +36,14 @@ def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> 
         ValueError: a shape does not fit x, the spatial extent is empty, devices differ, or eps is
             not finite.
     """
-    check_input('x', x)
-    check_per_channel('weight', weight, x)
-    check_per_channel('bias', bias, x)
-    check_eps(eps, x)
-    if runs_fused(x.device):
-        return _fused(x, weight, bias, eps)
-    return reference.frn(x, weight, bias, eps)
+    if not torch.jit.is_scripting():
+        if has_torch_function_unary(x):
+            return handle_torch_function(frn, (x,), x, weight, bias, eps)
+        if isinstance(x, Tensor) and runs_fused(x.device):
+            return _fused(x, weight, bias, eps)
+        check_arguments(x, dict(weight=weight, bias=bias), eps)
+        return reference.frn(x, weight, bias, eps)
+    return _scripted(x, weight, bias, eps, None, None)
 
 
 def frn_tlu(
@@ -67,16 +72,14 @@ def frn_tlu(
     Raises:
         TypeError, ValueError: See :func:`frn`; also for a residual that does not match x.
     """
-    check_input('x', x)
-    check_per_channel('weight', weight, x)
-    check_per_channel('bias', bias, x)
-    check_per_channel('tau', tau, x)
-    check_eps(eps, x)
-    if residual is not None:
-        check_residual(residual, x)
-    if runs_fused(x.device):
-        return _fused(x, weight, bias, eps, tau, residual)
-    return reference.frn_tlu(x, weight, bias, tau, eps, residual)
+    if not torch.jit.is_scripting():
+        if has_torch_function_unary(x):
+            return handle_torch_function(frn_tlu, (x,), x, weight, bias, tau, eps, residual)
+        if isinstance(x, Tensor) and tau is not None and runs_fused(x.device):
+            return _fused(x, weight, bias, eps, tau, residual)
+        check_arguments(x, dict(weight=weight, bias=bias, tau=tau), eps, residual)
+        return reference.frn_tlu(x, weight, bias, tau, eps, residual)
+    return _scripted(x, weight, bias, eps, tau, residual)
 
 
 def _fused(
@@ -87,8 +90,44 @@ def _fused(
     tau: Tensor | None = None,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """Call the op of csrc/frn.cpp; its eps is a tensor or a number, in two arguments."""
+    """Call the op of csrc/frn.cpp, which checks its arguments; its eps stands in two of them."""
     op = torch.ops.mmdet_frn.frn.default
+    try:
+        if isinstance(eps, Tensor):
+            return op(x, weight, bias, eps, 0.0, tau, residual)
+        return op(x, weight, bias, None, eps, tau, residual)
+    except RuntimeError:
+        # What PyTorch says of an argument that is no tensor or number is a RuntimeError.
+        tensors = dict(weight=weight, bias=bias) | ({} if tau is None else dict(tau=tau))
+        check_types(tensors, eps, residual)
+        raise
+
+
+def _scripted_op(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float | Tensor,
+    tau: Tensor | None,
+    residual: Tensor | None,
+) -> Tensor:
     if isinstance(eps, Tensor):
-        return op(x, weight, bias, eps, 0.0, tau, residual)
-    return op(x, weight, bias, None, eps, tau, residual)
+        return torch.ops.mmdet_frn.frn(x, weight, bias, eps, 0.0, tau, residual)
+    return torch.ops.mmdet_frn.frn(x, weight, bias, None, eps, tau, residual)
+
+
+def _scripted_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float | Tensor,
+    tau: Tensor | None,
+    residual: Tensor | None,
+) -> Tensor:
+    if tau is None:
+        return reference.frn(x, weight, bias, eps)
+    return reference.frn_tlu(x, weight, bias, tau, eps, residual)
+
+
+# What torch.jit.script compiles in the place of the functions above.
+_scripted = _scripted_op if is_compiled() else _scripted_reference

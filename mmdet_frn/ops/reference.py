@@ -12,7 +12,8 @@ from torch import Tensor
 
 def _per_channel(param: Tensor, x: Tensor) -> Tensor:
     """Shape a (C,) or one-element ``param`` so that it broadcasts over x of shape (N, C, *)."""
-    return param.reshape(1, -1, *[1] * (x.dim() - 2))
+    # torch.jit.script, which compiles these functions too, unpacks no list: no *[1] here.
+    return param.reshape([1, -1] + [1] * (x.dim() - 2))
 
 
 def _threshold(y: Tensor, tau: Tensor) -> Tensor:
@@ -25,12 +26,16 @@ def _normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor) -> 
     """Eq. (1)-(2) in the statistics' dtype: x is widened before anything is squared."""
     wide = torch.promote_types(x.dtype, torch.float32)
     x = x.to(wide)
-    spatial = tuple(range(2, x.dim()))
-    square = x * x
+    nu2 = x * x
     # With no spatial extent (N = 1 in section 3.3) the mean is over the one element itself.
-    nu2 = square.mean(spatial, keepdim=True) if spatial else square
-    eps = _per_channel(eps.to(wide), x).abs() if isinstance(eps, Tensor) else abs(eps)
-    x_hat = x * torch.rsqrt(nu2 + eps)
+    if x.dim() > 2:
+        nu2 = nu2.mean(list(range(2, x.dim())), keepdim=True)
+    if isinstance(eps, Tensor):
+        nu2 = nu2 + _per_channel(eps.to(wide), x).abs()
+    else:
+        nu2 = nu2 + abs(eps)
+    # relu changes no value; it stops the gradient where the mean square overflowed and rsqrt is 0.
+    x_hat = x * torch.rsqrt(nu2).relu()
     return _per_channel(weight.to(wide), x) * x_hat + _per_channel(bias.to(wide), x)
 
 

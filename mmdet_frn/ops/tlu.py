@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import reference
 from .checks import check_input, check_per_channel
@@ -24,6 +26,9 @@ def tlu(y: Tensor, tau: Tensor) -> Tensor:
         TypeError: y or tau is not a floating point tensor.
         ValueError: tau is not (C,), the spatial extent is empty or devices differ.
     """
-    check_input('y', y)
-    check_per_channel('tau', tau, y)
+    if not torch.jit.is_scripting():
+        if has_torch_function_unary(y):
+            return handle_torch_function(tlu, (y,), y, tau)
+        check_input('y', y)
+        check_per_channel('tau', tau, y)
     return reference.tlu(y, tau)

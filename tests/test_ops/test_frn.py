@@ -63,6 +63,18 @@ def test_large_outputs(fused, device, dtype, channels, width, layout):
     assert_op_matches(ops.frn_tlu, inputs)
 
 
+def test_default_eps_is_that_of_the_paper(device):
+    # With x^2 = 1e-6, y is 1 / sqrt(2) for the paper's 1e-6 and 0.30 for 1e-5.
+    x, one = torch.full((1, 2, 3, 3), 1e-3, device=device), torch.ones(2, device=device)
+    args = (x, one, 0 * one)
+    results = [f(*args) for f in (ops.frn, ops.reference.frn)]
+    results += [f(*args, -one) for f in (ops.frn_tlu, ops.reference.frn_tlu)]
+    if ops.library.has_kernels(device.type):
+        results.append(torch.ops.mmdet_frn.frn(*args))
+    for y in results:
+        torch.testing.assert_close(y, torch.full_like(x, 0.5**0.5))
+
+
 def test_without_threshold(fused, device):
     inputs = make_inputs((2, 5, 7, 7), torch.float32, device)
     inputs.tau = torch.full_like(inputs.tau, -100.0)

@@ -48,6 +48,25 @@ def test_gradient_to_differentiate_is_the_fused_one(fused, device, dtype):
         torch.testing.assert_close(a, b, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize('create_graph', [False, True])
+def test_a_tie_goes_to_y_and_the_residual_gets_its_gradient(frn_tlu, device, create_graph):
+    # y = bias + residual everywhere, equal to tau in channel 0, below it in 1 and above it in 2.
+    inputs = make_inputs((2, 3, 4, 3), torch.float64, device, residual=True)
+    inputs.x = torch.zeros_like(inputs.x)
+    inputs.residual = torch.full_like(inputs.residual, 0.5)
+    inputs.bias = inputs.bias.new_tensor([0.25, 0.25, 0.25])
+    inputs.tau = inputs.tau.new_tensor([0.75, 1.0, 0.5])
+    inputs.requires_grad_()
+    z = frn_tlu(*inputs.args())
+    wanted = (inputs.tau, inputs.bias, inputs.residual)
+    dtau, dbias, dresidual = torch.autograd.grad(z, wanted, inputs.dz, create_graph=create_graph)
+    sums = inputs.dz.sum((0, 2, 3))
+    kept = inputs.dz.new_tensor([1.0, 0.0, 1.0])
+    torch.testing.assert_close(dtau, sums * (1 - kept))
+    torch.testing.assert_close(dbias, sums * kept)
+    assert torch.equal(dresidual, inputs.dz * kept.view(1, 3, 1, 1))
+
+
 @pytest.mark.parametrize('wanted', ['x', 'weight', 'bias', 'tau', 'eps', 'residual'])
 def test_only_what_requires_grad(fused, device, wanted):
     inputs = make_inputs((2, 5, 6, 7), torch.float32, device, residual=True, eps='one')

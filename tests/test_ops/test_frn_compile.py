@@ -81,6 +81,47 @@ def test_export(fused, device):
     assert any('mmdet_frn' in str(node.target) for node in program.graph.nodes)
 
 
+class FourForms(torch.nn.Module):
+    """Every form of a call: eps a number and a tensor, with and without residual, TLU alone."""
+
+    def __init__(self, channels=6):
+        super().__init__()
+        self.param = torch.nn.Parameter(torch.rand(channels))
+        self.eps = torch.nn.Parameter(torch.tensor([1e-4]))
+
+    def forward(self, x):
+        y = ops.frn(x, self.param, self.param)
+        y = ops.frn_tlu(y, self.param, self.param, self.param, self.eps, x)
+        y = ops.frn_tlu(y, self.param, self.param, self.param)
+        return ops.tlu(y, self.param)
+
+
+TRANSFORMS = {
+    'script': torch.jit.script,
+    'trace': lambda layer: torch.jit.trace(layer, torch.randn(1, 6, 4, 4)),
+    'fx': torch.fx.symbolic_trace,
+}
+
+
+@pytest.mark.parametrize('transform', TRANSFORMS)
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
+def test_script_trace_and_fx(fused, transform):
+    layer = FourForms()
+    transformed = TRANSFORMS[transform](layer)
+    for x in (torch.randn(2, 6, 8, 8), torch.randn(3, 6, 5, 7)):
+        torch.testing.assert_close(transformed(x), layer(x), rtol=0, atol=0)
+    if transform != 'fx':  # which keeps the functions, and with them the choice of the device
+        assert 'mmdet_frn::frn' in str(transformed.inlined_graph)
+
+
+def test_script_without_the_library():
+    eps = torch.tensor([1e-2])
+    x, param = torch.randn(2, 6, 5, 7), torch.rand(6)
+    for args in ((eps, None), (1e-2, x)):
+        scripted = torch.jit.script(ops.reference.frn_tlu)(x, param, param, param, *args)
+        torch.testing.assert_close(scripted, ops.reference.frn_tlu(x, param, param, param, *args))
+
+
 def test_meta_tensors(fused):
     inputs = make_inputs((2, 6, 8, 8), torch.float32, torch.device('cpu'), LAYOUTS['channels_last'])
     x, weight, bias, tau, eps, _ = (

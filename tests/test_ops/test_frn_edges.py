@@ -60,6 +60,31 @@ def test_extremes_of_fp16(frn_tlu, device, scale, layout):
     torch.testing.assert_close(z.double(), desired, rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize('create_graph', [False, True])
+@pytest.mark.parametrize('layout', LAYOUT)
+@pytest.mark.parametrize(('dtype', 'scale'), [(torch.float32, 3e38), (torch.bfloat16, 1e30),
+                                              (torch.float64, 1e300)], ids=str)  # fmt: skip
+def test_an_overflowing_mean_square_counts_as_infinite(
+    frn_tlu, device, dtype, scale, layout, create_graph
+):
+    # The result is the bias and no gradient is NaN, where x * dz overflows too.
+    inputs = make_inputs((2, 3, 5, 9), dtype, device, LAYOUTS[layout], residual=True, eps='one')
+    inputs.x[1] = inputs.x[1].sign() * scale
+    inputs.tau = torch.full_like(inputs.tau, -1e3)
+    inputs.dz = inputs.dz.abs() * 1e3
+    inputs.requires_grad_()
+    z = frn_tlu(*inputs.args())
+    bias = inputs.bias.view(3, 1, 1) + inputs.residual[1]
+    torch.testing.assert_close(z[1], bias.to(dtype))
+    wanted = (inputs.x, inputs.weight, inputs.eps)
+    dx, *others = torch.autograd.grad(z, wanted, inputs.dz, create_graph=create_graph)
+    assert torch.count_nonzero(dx[1]) == 0
+    # weight and eps get what they get from the other image.
+    alone = frn_tlu(*(t[:1] if t.dim() == 4 else t for t in inputs.args()))
+    desired = torch.autograd.grad(alone, wanted[1:], inputs.dz[:1])
+    torch.testing.assert_close(others, list(desired), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize('layout', LAYOUT)
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_nan_and_inf_go_through(frn_tlu, device, value, layout):

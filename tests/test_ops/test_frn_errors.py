@@ -1,12 +1,14 @@
 """Invalid arguments: the functions and the op itself name the argument and the shapes."""
 
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
 from frn_equations import make_inputs
 
 from mmdet_frn import ops
+from mmdet_frn.ops.library import reference_only
 
 X = torch.zeros(2, 3, 4, 4)
 C = torch.zeros(3)
@@ -29,6 +31,15 @@ CASES = [
      'torch.float32, but has (1, 3, 4, 4) torch.float32'),
     ({'residual': X.half()}, ValueError, 'but has (2, 3, 4, 4) torch.float16'),
 ]  # fmt: skip
+# What the op's schema refuses before the op is called.
+NO_TENSORS = [
+    ({'x': [1.0]}, TypeError, 'x must be a tensor, but is a list'),
+    ({'weight': None}, TypeError, 'weight must be a tensor, but is a NoneType'),
+    ({'bias': [1.0]}, TypeError, 'bias must be a tensor, but is a list'),
+    ({'tau': None}, TypeError, 'tau must be a tensor, but is a NoneType'),
+    ({'eps': '1'}, TypeError, 'eps must be a number or a tensor, but is a str'),
+    ({'residual': 1.0}, TypeError, 'residual must be a tensor, but is a float'),
+]
 IDS = [f'{next(iter(change))}{i}' for i, (change, _, _) in enumerate(CASES)]
 
 
@@ -36,10 +47,21 @@ def arguments(change):
     return dict(x=X, weight=C, bias=C, tau=C, eps=1e-6, residual=X) | change
 
 
-@pytest.mark.parametrize(('change', 'error', 'text'), CASES, ids=IDS)
-def test_functions(change, error, text):
-    with pytest.raises(error, match=re.escape(text)):
-        ops.frn_tlu(**arguments(change))
+@pytest.mark.parametrize('library', [nullcontext, reference_only], ids=['op', 'reference'])
+def test_functions(library):
+    for change, error, text in CASES + NO_TENSORS:
+        with library(), pytest.raises(error, match=re.escape(text)):
+            ops.frn_tlu(**arguments(change))
+
+
+@pytest.mark.parametrize('library', [nullcontext, reference_only], ids=['op', 'reference'])
+def test_tlu(library):
+    renamed = [case for case in CASES + NO_TENSORS if next(iter(case[0])) in ('x', 'tau')]
+    for change, error, text in renamed:
+        args = arguments(change)
+        message = re.escape(re.sub(r'^x ', 'y ', text))
+        with library(), pytest.raises(error, match=message):
+            ops.tlu(args['x'], args['tau'])
 
 
 @pytest.mark.parametrize(('change', 'error', 'text'), CASES, ids=IDS)

@@ -41,6 +41,7 @@ std::string dtype(const at::Tensor& tensor) {
 }
 
 void check_floating(const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK_TYPE(tensor.defined(), name, " must be a tensor, but is a NoneType");
   TORCH_CHECK_TYPE(tensor.is_floating_point(), name, " must be a floating point tensor, but its ",
                    "dtype is ", dtype(tensor), "; convert it, for example with ", name, ".float()");
 }

@@ -29,8 +29,11 @@ at::MemoryFormat layout_of(const at::Tensor& x) {
   return x.is_contiguous() ? at::MemoryFormat::Contiguous : x.suggest_memory_format();
 }
 
+// `to` and `contiguous` only where they have something to do: each is a call of the dispatcher.
 at::Tensor per_channel(const at::Tensor& param, const at::Tensor& x) {
-  return param.to(acc_type(x)).contiguous();
+  const auto acc = acc_type(x);
+  const auto& wide = param.scalar_type() == acc ? param : param.to(acc);
+  return wide.is_contiguous() ? wide : wide.contiguous();
 }
 
 FrnArgs prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,

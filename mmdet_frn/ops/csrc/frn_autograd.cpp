@@ -63,8 +63,9 @@ variable_list differentiable_backward(const at::Tensor& dz, const at::Tensor& x,
   const auto xw = x.to(wide);
   const auto w = per_channel(weight);
   const auto nu2 = row_mean(xw * xw);
+  // relu changes no value; it stops the gradient where the mean square overflowed and r is 0.
   const auto r =
-      at::rsqrt(eps.defined() ? nu2 + per_channel(eps).abs() : nu2 + std::abs(eps_value));
+      at::relu(at::rsqrt(eps.defined() ? nu2 + per_channel(eps).abs() : nu2 + std::abs(eps_value)));
   const auto x_hat = xw * r;
   auto g = dz.to(wide);
   at::Tensor dtau;
@@ -131,16 +132,26 @@ class FrnFunction : public torch::autograd::Function<FrnFunction> {
   }
 };
 
-at::Tensor frn_autograd(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                        const Optional& eps, double eps_value, const Optional& tau,
-                        const Optional& residual) {
-  return FrnFunction::apply(x, weight, bias, eps, eps_value, tau, residual);
-}
-
 at::Tensor frn(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                const Optional& eps, double eps_value, const Optional& tau,
                const Optional& residual) {
   return std::get<0>(call_forward(x, weight, bias, eps, eps_value, tau, residual));
+}
+
+at::Tensor frn_autograd(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                        const Optional& eps, double eps_value, const Optional& tau,
+                        const Optional& residual) {
+  const auto pointer = [](const Optional& t) { return t.has_value() ? &*t : nullptr; };
+  bool differentiated = false;
+  for (const auto* t : {&x, &weight, &bias, pointer(eps), pointer(tau), pointer(residual)}) {
+    if (t == nullptr) continue;
+    // The function refuses tangents of forward mode, which would be lost below.
+    differentiated |=
+        (at::GradMode::is_enabled() && t->requires_grad()) || t->_fw_grad(/*level=*/0).defined();
+  }
+  if (differentiated) return FrnFunction::apply(x, weight, bias, eps, eps_value, tau, residual);
+  at::AutoDispatchBelowADInplaceOrView guard;
+  return frn(x, weight, bias, eps, eps_value, tau, residual);
 }
 
 }  // namespace

@@ -45,10 +45,13 @@ struct Backward {
 
   RowCoeffs<A> coeffs(int64_t row) const { return params.row(row % args.c, rstd[row]); }
 
+  // Where the mean square overflowed x_hat is 0, and x * g may have overflowed too.
+  double sum_gx(int64_t row) const { return rstd[row] == 0 ? 0 : sums[kSumGx * rows + row]; }
+
   RowCoeffs<A> coeffs_with_slope(int64_t row) const {
     auto result = coeffs(row);
     // Factors near one first: rstd^3 alone could leave the range of fp32.
-    const double mean = rstd[row] * (sums[kSumGx * rows + row] / args.hw);
+    const double mean = rstd[row] * (sum_gx(row) / args.hw);
     result.slope = static_cast<A>(static_cast<double>(result.scale) * rstd[row] * mean);
     return result;
   }
@@ -174,7 +177,7 @@ void Backward<T>::reduce_over_samples() const {
     double weight_sum = 0, bias_sum = 0, tau_sum = 0, eps_sum = 0;
     for (int64_t row = c; row < rows; row += args.c) {
       const double r = rstd[row];
-      const double x_hat_g = r * sums[kSumGx * rows + row];
+      const double x_hat_g = r * sum_gx(row);
       weight_sum += x_hat_g;
       bias_sum += sums[kSumG * rows + row];
       tau_sum += sums[kSumDropped * rows + row];
