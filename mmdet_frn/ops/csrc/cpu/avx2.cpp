@@ -1,5 +1,5 @@
 // The loops for AVX2 with FMA; nothing on other compilers and architectures.
-#include "primitives.h"
+#include "loops.h"
 
 #ifdef MMDET_FRN_X86_DISPATCH
 #pragma GCC target("avx2,fma,f16c")
@@ -14,5 +14,5 @@
 #define CPU_CAPABILITY AVX2
 #define CPU_CAPABILITY_AVX2
 #define MMDET_FRN_ISA avx2
-#include "primitives_impl.h"
+#include "loops_impl.h"
 #endif

@@ -1,5 +1,5 @@
 // The loops for AVX-512 (F, BW, DQ, VL); nothing on other compilers and architectures.
-#include "primitives.h"
+#include "loops.h"
 
 #ifdef MMDET_FRN_X86_DISPATCH
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
@@ -18,5 +18,5 @@
 #define CPU_CAPABILITY AVX512
 #define CPU_CAPABILITY_AVX512
 #define MMDET_FRN_ISA avx512
-#include "primitives_impl.h"
+#include "loops_impl.h"
 #endif

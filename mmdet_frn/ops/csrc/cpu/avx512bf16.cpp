@@ -1,5 +1,5 @@
 // The loops for AVX-512 with instructions for bf16; nothing on other compilers and architectures.
-#include "primitives.h"
+#include "loops.h"
 
 #ifdef MMDET_FRN_X86_DISPATCH
 #pragma GCC target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
@@ -19,5 +19,5 @@
 #define CPU_CAPABILITY_AVX512
 #define MMDET_FRN_ISA avx512bf16
 #define MMDET_FRN_BF16_INSTRUCTIONS
-#include "primitives_impl.h"
+#include "loops_impl.h"
 #endif
