@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short_repr
 
+from .check_images import SAMPLE, check_images
 from .coco_file import DatasetError, Purpose, StrPath, read_coco
 
 
@@ -31,11 +32,14 @@ def check_coco(
     img_dir: StrPath | None,
     classes: Sequence[str] | None = None,
     purpose: Purpose = 'train',
+    sample: int | None = SAMPLE,
+    use_exif: bool = True,
 ) -> CocoSummary:
     """Check a COCO-format annotation file and its image folder.
 
-    Boxes of zero area and images without objects are legal, and so is naming only some of the
-    annotated classes: MMDetection then leaves out the others.
+    Some boxes of zero area and images without objects are legal, and so is naming only some of the
+    annotated classes: MMDetection then leaves out the others. Boxes may reach over the edge of
+    their image, but not lie beside it or reach further than its size.
 
     Args:
         ann_file: Annotation file (JSON).
@@ -45,16 +49,20 @@ def check_coco(
         purpose: 'train' (default) asks for what MMDetection's CocoDataset reads, 'eval' also for
             ``iscrowd``, which COCO's evaluation needs, and 'predict' makes ``annotations``
             optional, as in COCO's test sets.
+        sample: How many images to decode. Default 16; None: all.
+        use_exif: See :func:`~mmdet_frn.datasets.check_images.check_images`. Default True.
 
     Returns:
         CocoSummary of the file.
 
     Raises:
-        DatasetError: the file is missing or malformed, images are missing, or the class list does
-            not match the annotations.
+        DatasetError: the file is missing or malformed, images are missing, damaged or of another
+            size, boxes are not on their images, there is nothing to evaluate, or the class list
+            does not match the annotations.
     """
     data = read_coco(ann_file, purpose)
-    image_ids = _unique(data['images'], 'id', 'images', ann_file)
+    _unique(data['images'], 'id', 'images', ann_file)
+    sizes = {image['id']: (image['width'], image['height']) for image in data['images']}
     names = _match_classes(data['categories'], classes, ann_file)
     category_ids = {category['id'] for category in data['categories']}
     kept_ids = {category['id'] for category in data['categories'] if category['name'] in names}
@@ -65,19 +73,45 @@ def check_coco(
     with_boxes = set()
     for ann in annotations:
         image_id, category_id = ann['image_id'], ann['category_id']
-        if image_id not in image_ids:
+        if image_id not in sizes:
             raise _unknown_id(ann, 'image_id', 'images', ann_file)
         if category_id not in category_ids:
             raise _unknown_id(ann, 'category_id', 'categories', ann_file)
+        _check_box(ann, *sizes[image_id], ann_file)
         if category_id in kept_ids:
             boxes += 1
             zero_area += min(ann['bbox'][2:]) <= 0
             with_boxes.add(image_id)
 
+    if annotations and not any(min(ann['bbox'][2:]) for ann in annotations):
+        raise DatasetError(
+            f'all {len(annotations)} boxes of annotation file {ann_file} have a width or height of '
+            f'0; export it again'
+        )
+    if purpose == 'eval' and not boxes:
+        raise DatasetError(
+            f'annotation file {ann_file} has no boxes of the classes to evaluate, so that every AP '
+            f'would be -1 or 0; name the file of the annotated set'
+        )
     if img_dir is not None:
         _check_images((image['file_name'] for image in data['images']), img_dir, ann_file)
-    images = len(image_ids)
+        check_images(data['images'], img_dir, ann_file, sample, use_exif)
+    images = len(sizes)
     return CocoSummary(images, boxes, images - len(with_boxes), zero_area, names)
+
+
+def _check_box(ann: dict, width: float, height: float, ann_file: StrPath) -> None:
+    """Raise if a box is beside its image, or reaches over the edge by more than its size."""
+    x, y, box_width, box_height = ann['bbox']
+    right, bottom = x + box_width, y + box_height
+    if not (-width <= x <= width and -height <= y <= height) or not (
+        0 <= right <= 2 * width and 0 <= bottom <= 2 * height
+    ):
+        raise DatasetError(
+            f'annotation {ann["id"]} of annotation file {ann_file} has bbox '
+            f'{short_repr(ann["bbox"])}, which is not on its image of {width}x{height}; bbox is '
+            f'[x, y, width, height] in pixels: correct or remove it'
+        )
 
 
 def _unique(items: list[dict], field: str, key: str, ann_file: StrPath) -> set:

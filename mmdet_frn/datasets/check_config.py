@@ -35,13 +35,13 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
     """
     checked = set()
 
-    def check_once(where: str, *arguments: Any) -> None:
-        if arguments not in checked:
+    def check_once(where: str, *arguments: Any, use_exif: bool = True) -> None:
+        if (*arguments, use_exif) not in checked:
             try:
-                check_coco(*arguments)
+                check_coco(*arguments, use_exif=use_exif)
             except DatasetError as error:
                 raise DatasetError(f'{where}: {error}{_data_root_hint(arguments[0])}') from None
-            checked.add(arguments)
+            checked.add((*arguments, use_exif))
 
     first_classes = None
     for split in splits:
@@ -49,7 +49,8 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
         # Nothing is measured on COCO's test sets: their files have no annotations.
         formats_only = bool(metrics) and all(metric.get('format_only') for metric in metrics)
         classes = None
-        for dataset in _coco_datasets((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
+        given = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+        for dataset, use_exif in _coco_datasets(given):
             classes = dataset.metainfo['classes']
             if 'img' not in dataset.data_prefix:
                 raise DatasetError(
@@ -62,6 +63,7 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
                 dataset.data_prefix['img'],
                 classes if isinstance(classes, str) else tuple(classes),
                 'predict' if formats_only else 'train',
+                use_exif=use_exif,
             )
             first_classes = first_classes or (split, tuple(classes))
             _check_same_classes(first_classes, (split, tuple(classes)))
@@ -82,8 +84,11 @@ def _data_root_hint(ann_file: str) -> str:
     return f', or name the folder of the datasets with --data-root or {ENV} (now {root}{state})'
 
 
-def _coco_datasets(node: Any) -> Iterator[BaseDataset]:
-    """Yield the local CocoDatasets in a dataset's config, built without reading their files."""
+def _coco_datasets(node: Any) -> Iterator[tuple[BaseDataset, bool]]:
+    """Yield the local CocoDatasets in a dataset's config, built without reading their files.
+
+    With each, whether its pipeline turns images as their EXIF orientation says.
+    """
     # Not at the top: it takes seconds, and check_coco does without.
     from mmdet.datasets import CocoDataset
     from mmdet.registry import DATASETS
@@ -105,7 +110,9 @@ def _coco_datasets(node: Any) -> Iterator[BaseDataset]:
             and cls.COCOAPI is CocoDataset.COCOAPI
             and _is_local(node)
         ):
-            yield DATASETS.build({**node, 'lazy_init': True, 'pipeline': []})
+            colors = [step.get('color_type') for step in node.get('pipeline') or []]
+            use_exif = not any('ignore_orientation' in str(color) for color in colors)
+            yield DATASETS.build({**node, 'lazy_init': True, 'pipeline': []}), use_exif
 
 
 def _coco_metrics(node: Any) -> Iterator[Mapping]:

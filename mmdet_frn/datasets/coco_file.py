@@ -6,7 +6,6 @@ import gc
 import json
 import os
 from collections.abc import Callable
-from math import isfinite
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, Literal
@@ -21,15 +20,24 @@ class DatasetError(ValueError):
 
 def _is_number(value: Any) -> bool:
     # bool is an int to isinstance, and JSON's NaN and Infinity are floats to Python.
-    return type(value) in (int, float) and isfinite(value)
+    return type(value) in (int, float) and -_LARGEST < value < _LARGEST
 
 
+# What NumPy and pycocotools hold as an integer, and no pixel is as far as that.
+_LARGEST = 2**63
+
+
+_BOX = 'four finite numbers [x, y, width, height], the last two not negative'
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    'an integer': lambda value: type(value) is int,
+    'an integer of 64 bits': lambda value: type(value) is int and -_LARGEST <= value < _LARGEST,
+    'a positive number': lambda value: _is_number(value) and value > 0,
     'a finite number': _is_number,
     'a non-empty string': lambda value: isinstance(value, str) and value != '',
-    'four finite numbers [x, y, width, height]': lambda value: (
-        isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+    _BOX: lambda value: (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(map(_is_number, value))
+        and value[2] >= 0 <= value[3]
     ),
     '0 or 1': lambda value: value in (0, 1),
 }
@@ -37,17 +45,17 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 # The fields that MMDetection's CocoDataset reads without a default.
 _FIELDS = {
     'images': {
-        'id': 'an integer',
+        'id': 'an integer of 64 bits',
         'file_name': 'a non-empty string',
-        'width': 'a finite number',
-        'height': 'a finite number',
+        'width': 'a positive number',
+        'height': 'a positive number',
     },
-    'categories': {'id': 'an integer', 'name': 'a non-empty string'},
+    'categories': {'id': 'an integer of 64 bits', 'name': 'a non-empty string'},
     'annotations': {
-        'id': 'an integer',
-        'image_id': 'an integer',
-        'category_id': 'an integer',
-        'bbox': 'four finite numbers [x, y, width, height]',
+        'id': 'an integer of 64 bits',
+        'image_id': 'an integer of 64 bits',
+        'category_id': 'an integer of 64 bits',
+        'bbox': _BOX,
         'area': 'a finite number',
     },
 }
@@ -85,10 +93,18 @@ def read_coco(ann_file: StrPath, purpose: Purpose = 'train') -> dict[str, list[d
             f'annotation file {ann_file} is not valid JSON: {error.msg} at line {error.lineno}, '
             f'column {error.colno}; it may be cut short, fetch or export it again'
         ) from None
+    except RecursionError:
+        raise DatasetError(
+            f'annotation file {ann_file} is nested too deeply; check that it is COCO ground truth'
+        ) from None
     except UnicodeDecodeError as error:
         raise DatasetError(
             f'annotation file {ann_file} is not UTF-8 text: {error.reason} at byte '
             f'{error.start}; check that it is the JSON file'
+        ) from None
+    except ValueError:
+        raise DatasetError(
+            f'annotation file {ann_file} has a number of thousands of digits; export it again'
         ) from None
     finally:
         if collects:

@@ -1,7 +1,10 @@
 import json
 import os
+from reprlib import repr as short_repr
 
+import mmcv
 import pytest
+from PIL import ExifTags, Image
 
 from mmdet_frn.datasets import CocoSummary, DatasetError, check_coco
 
@@ -25,7 +28,7 @@ def data():
 @pytest.fixture
 def ann_file(tmp_path, data):
     for image in data['images']:
-        (tmp_path / image['file_name']).touch()
+        Image.new('RGB', (40, 30)).save(tmp_path / image['file_name'])
     return tmp_path / 'ann.json'
 
 
@@ -78,6 +81,8 @@ def test_annotation_file_that_is_a_folder(tmp_path):
         (b'', 'is not valid JSON: Expecting value at line 1, column 1; it may be cut short'),
         (b'{"images": [\n {"id": 1,', 'at line 2, column 11; it may be cut short'),
         (b'\xff\xd8\xff\xe0', 'is not UTF-8 text: invalid start byte at byte 0'),
+        (b'{"images": ' + b'9' * 5000 + b'}', 'has a number of thousands of digits'),
+        (b'[' * 100_000, 'is nested too deeply'),
         (b'[{"bbox": [1, 2, 3, 4]}]', 'holds a list, not an object with images, annotations'),
     ],
 )
@@ -112,34 +117,136 @@ def test_no_images(data, ann_file):
 @pytest.mark.parametrize(
     ('key', 'field', 'value', 'kind'),
     [
-        ('images', 'id', '7', 'an integer'),
-        ('images', 'id', True, 'an integer'),
+        ('images', 'id', '7', 'an integer of 64 bits'),
+        ('images', 'id', True, 'an integer of 64 bits'),
         ('images', 'file_name', '', 'a non-empty string'),
         ('images', 'file_name', 7, 'a non-empty string'),
-        ('images', 'width', None, 'a finite number'),
-        ('images', 'height', '30', 'a finite number'),
-        ('categories', 'id', 3.0, 'an integer'),
+        ('images', 'width', None, 'a positive number'),
+        ('images', 'height', '30', 'a positive number'),
+        ('categories', 'id', 3.0, 'an integer of 64 bits'),
         ('categories', 'name', None, 'a non-empty string'),
-        ('annotations', 'id', None, 'an integer'),
-        ('annotations', 'image_id', 'a', 'an integer'),
-        ('annotations', 'category_id', [3], 'an integer'),
+        ('annotations', 'id', None, 'an integer of 64 bits'),
+        ('annotations', 'image_id', 'a', 'an integer of 64 bits'),
+        ('annotations', 'category_id', [3], 'an integer of 64 bits'),
         ('annotations', 'area', float('nan'), 'a finite number'),
         ('annotations', 'bbox', [1, 2, 3], 'four finite numbers [x, y, width, height]'),
         ('annotations', 'bbox', [1, 2, 3, None], 'four finite numbers [x, y, width, height]'),
         ('annotations', 'bbox', [1, 2, 3, '4'], 'four finite numbers [x, y, width, height]'),
         ('annotations', 'bbox', [1, float('inf'), 3, 4], 'four finite numbers [x, y, width'),
+        ('images', 'width', 0, 'a positive number'),
+        ('images', 'height', -30, 'a positive number'),
+        ('images', 'width', 10**400, 'a positive number'),
+        ('images', 'id', 2**63, 'an integer of 64 bits'),
+        ('annotations', 'area', 10**400, 'a finite number'),
+        ('annotations', 'bbox', [1, 2, -3, 4], 'four finite numbers [x, y, width, height]'),
+        ('annotations', 'bbox', [1, 2, 3, 1e308], 'four finite numbers [x, y, width, height]'),
         ('annotations', 'bbox', 'left\nright', 'four finite numbers [x, y, width, height]'),
     ],
 )
 def test_field_of_another_type(data, ann_file, key, field, value, kind):
     data[key][1][field] = value
+    where = f'{key}[1] of annotation file {ann_file}'
     assert refused(check, data, ann_file).startswith(
-        f'{key}[1] of annotation file {ann_file} has {field} {value!r}, which must be {kind}'
+        f'{where} has {field} {short_repr(value)}, which must be {kind}'
     )
     del data[key][1][field]
     assert refused(check, data, ann_file).startswith(
-        f"{key}[1] of annotation file {ann_file} has no '{field}', which must be {kind}"
+        f"{where} has no '{field}', which must be {kind}"
     )
+
+
+@pytest.mark.parametrize(
+    'bbox',
+    [
+        [41, 2, 3, 4],
+        [1, 31, 3, 4],
+        [-10, 2, 9, 4],
+        [1, -10, 3, 9],
+        [1, 2, 80, 4],
+        [1, 2, 3, 59],
+        [-41, 2, 50, 4],
+        [1, 2, 1e18, 4],
+    ],
+)
+def test_a_box_that_is_not_on_its_image(data, ann_file, bbox):
+    data['annotations'][0]['bbox'] = bbox
+    assert refused(check, data, ann_file) == (
+        f'annotation 1 of annotation file {ann_file} has bbox {bbox}, which is not on its image of '
+        f'40x30; bbox is [x, y, width, height] in pixels: correct or remove it'
+    )
+
+
+@pytest.mark.parametrize('bbox', [[-3, -3, 50, 40], [38, 28, 5, 5], [0, 0, 40, 30]])
+def test_a_box_may_reach_over_the_edge(data, ann_file, bbox):
+    data['annotations'][0]['bbox'] = bbox
+    assert check(data, ann_file).boxes == 2
+
+
+def test_boxes_that_all_have_no_area(data, ann_file):
+    data['annotations'][0]['bbox'][3] = 0
+    assert refused(check, data, ann_file).startswith(f'all 2 boxes of annotation file {ann_file} ')
+
+
+def test_an_evaluation_set_without_boxes(data, ann_file):
+    data['annotations'] = [data['annotations'][0]]
+    assert check(data, ann_file, purpose='eval').boxes == 1
+    assert 'has no boxes of the classes to evaluate' in refused(
+        check, data, ann_file, ['dog'], purpose='eval'
+    )
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'problem'),
+    [
+        (lambda content: b'', 'cannot be decoded: no image that Pillow knows; replace it'),
+        (lambda content: b'a page of text', 'cannot be decoded: no image that Pillow knows; '),
+        (lambda content: content[:-30], 'cannot be decoded: '),
+    ],
+)
+def test_an_image_that_is_damaged(data, ann_file, spoil, problem):
+    path = ann_file.parent / 'c.jpg'
+    path.write_bytes(spoil(path.read_bytes()))
+    message = refused(check, data, ann_file)
+    assert message.startswith(f'image {path} listed in {ann_file} {problem}')
+
+
+@pytest.mark.parametrize(
+    ('size', 'problem'),
+    [((30, 40), 'width and height are swapped'), ((20, 15), 'the size is wrong')],
+)
+def test_an_image_of_another_size(data, ann_file, size, problem):
+    data['images'][0].update(width=size[0], height=size[1])
+    data['annotations'] = data['annotations'][1:]
+    data['annotations'][0]['bbox'][2] = 1
+    assert refused(check, data, ann_file) == (
+        f'image {ann_file.parent}/a.jpg is 40x30 as MMDetection loads it, but {size[0]}x{size[1]} '
+        f'in {ann_file}: {problem}; correct width and height there, or the image'
+    )
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_a_photo_that_exif_turns(data, ann_file, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = ann_file.parent / 'a.jpg'
+    Image.new('RGB', (40, 30)).save(path, exif=exif)
+    if mmcv.imread(path).shape == (30, 40, 3):
+        assert orientation < 5
+        check(data, ann_file)
+    else:
+        assert orientation >= 5
+        message = refused(check, data, ann_file)
+        assert message.startswith(f'image {path} is 30x40 as MMDetection loads it, but 40x30 in ')
+        assert 'EXIF orientation turns it' in message
+    assert mmcv.imread(path, flag='color_ignore_orientation').shape == (30, 40, 3)
+    check(data, ann_file, use_exif=False)
+
+
+def test_a_sample_is_decoded_or_all(data, ann_file):
+    (ann_file.parent / 'b.jpg').write_bytes(b'')
+    assert check(data, ann_file, sample=2).images == 3
+    for sample in (3, 99, None):
+        assert 'b.jpg listed in' in refused(check, data, ann_file, sample=sample)
 
 
 def test_entry_that_is_no_object(data, ann_file):
@@ -201,7 +308,7 @@ def test_missing_image_folder(data, ann_file):
 def test_images_in_subfolders_and_by_absolute_path(data, ann_file):
     folder = ann_file.parent / 'sub' / 'sub'
     folder.mkdir(parents=True)
-    (folder / 'a.jpg').touch()
+    (ann_file.parent / 'a.jpg').rename(folder / 'a.jpg')
     data['images'][0]['file_name'] = 'sub/sub/a.jpg'
     data['images'][1]['file_name'] = str(ann_file.parent / 'b.jpg')
     assert check(data, ann_file).images == 3

@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
+from PIL import ExifTags, Image
 
 from mmdet_frn.datasets import CLASSES, DatasetError, check_cfg, check_config
 
@@ -42,9 +44,9 @@ def checked(monkeypatch):
     calls = []
     check_coco = check_config.check_coco
 
-    def record(ann_file, img_dir, classes, purpose):
+    def record(ann_file, img_dir, classes, purpose, **kwargs):
         calls.append((ann_file, img_dir, classes, purpose))
-        return check_coco(ann_file, img_dir, classes, purpose)
+        return check_coco(ann_file, img_dir, classes, purpose, **kwargs)
 
     monkeypatch.setattr(check_config, 'check_coco', record)
     return calls
@@ -219,3 +221,20 @@ def test_formatting_results_needs_no_annotations(cfg, shapes, tmp_path):
     check_cfg(cfg)
     cfg.test_evaluator.format_only = False
     assert f"{ann_file} has no 'annotations'" in refused(cfg)
+
+
+def test_photos_may_be_loaded_as_they_are_stored(cfg, shapes, tmp_path):
+    data = json.loads((shapes / 'annotations' / 'instances_train.json').read_text())
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for image in data['images']:
+        with Image.open(shapes / 'train' / image['file_name']) as stored:
+            image['file_name'] = Path(image['file_name']).with_suffix('.jpg').name
+            stored.save(tmp_path / image['file_name'], exif=exif)
+    (tmp_path / 'train.json').write_text(json.dumps(data))
+    dataset = cfg.train_dataloader.dataset
+    dataset.update(data_root='', ann_file=str(tmp_path / 'train.json'))
+    dataset.data_prefix = dict(img=str(tmp_path))
+    assert "set color_type='color_ignore_orientation'" in refused(cfg, ['train'])
+    dataset.pipeline[0]['color_type'] = 'color_ignore_orientation'
+    check_cfg(cfg, ['train'])
