@@ -8,3 +8,4 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, max_keep_ckpts=2),
 )
 log_processor = dict(by_epoch=False)
+custom_hooks = [dict(type='StopAtInvalidLossHook')]

@@ -7,6 +7,7 @@ from .param_scheduler_hook import OptimStepParamSchedulerHook
 from .prior_hook import PriorAnnealingHook
 from .ramp_up_cosine_lr import RampUpCosineLR
 from .seed_by_position import SeedByPosition
+from .stop_at_invalid_loss_hook import StopAtInvalidLossHook
 from .stream_sampler import StreamIndex, StreamSampler
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'PriorAnnealingHook',
     'RampUpCosineLR',
     'SeedByPosition',
+    'StopAtInvalidLossHook',
     'StreamIndex',
     'StreamSampler',
     'accumulate',

@@ -15,7 +15,7 @@ from mmdet_frn.utils.errors import UsageError
 # Hooks of MMEngine and MMDetection that change nothing, or only after a validation.
 _HARMLESS_HOOKS = {
     *('CheckInvalidLossHook', 'EarlyStoppingHook', 'EmptyCacheHook', 'MemoryProfilerHook'),
-    *('NumClassCheckHook',),
+    *('NumClassCheckHook', 'StopAtInvalidLossHook'),
 }
 
 

@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_frn.datasets import check_cfg
+from mmdet_frn.utils.check_names import check_names
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.launch import is_first_process, set_launcher
@@ -64,6 +65,7 @@ def evaluate_detector(
         cfg = trigger_visualization_hook(cfg, shown)
     if is_first_process():
         read_checkpoint(checkpoint, 'meta')
+        check_names(cfg)
         check_cfg(cfg, splits=('test',))
     with safe_checkpoints():
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)

@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmdet_frn.datasets import check_cfg
+from mmdet_frn.utils.check_names import check_names
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.launch import is_first_process, set_launcher
@@ -67,6 +68,7 @@ def train_detector(
         held.enter_context(safe_checkpoints())
         if is_first_process():
             _check_work_dir(cfg)
+            check_names(cfg)
             check_cfg(cfg, splits=('train', 'val'))
             busy = f'another run is training in {cfg.work_dir}; wait for it or name another'
             held.enter_context(locked(Path(cfg.work_dir, _LOCK), f'{busy} --work-dir'))

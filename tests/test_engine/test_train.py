@@ -34,3 +34,17 @@ def test_a_missing_load_from_is_one_line(options, tmp_path):
     options['load_from'] = 'none.pth'
     with pytest.raises(UsageError, match=r'^load_from: checkpoint none\.pth does not exist$'):
         train_detector(CONFIG, work_dir=str(tmp_path), options=options)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_step(options, tmp_path):
+    options |= {'optim_wrapper.optimizer.lr': 1e30, 'param_scheduler': []}
+    with pytest.raises(UsageError, match=r'loss.* is (nan|inf) at iteration [23] of 1000; lower'):
+        train_detector(CONFIG, work_dir=str(tmp_path), options=options)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_slip_in_an_option_is_one_line_before_anything_is_written(options, tmp_path):
+    options['train_cfg.max_itres'] = 5
+    with pytest.raises(UsageError, match=r'did you mean max_iters\?$'):
+        train_detector(CONFIG, work_dir=str(tmp_path / 'work'), options=options)
+    assert not (tmp_path / 'work').exists()
