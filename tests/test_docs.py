@@ -36,7 +36,7 @@ for where, code in json.load(sys.stdin):
             exec(compile(code, where, 'exec'), {'__name__': where})
     except Exception:
         failed.append(f'{where}: {traceback.format_exc().splitlines()[-1]}')
-sys.exit('\\n'.join(failed))
+sys.exit('\\n'.join(failed) or 0)
 """
 
 
