@@ -15,7 +15,7 @@ help:
 	@echo 'make demo [DATA=<COCO-format folder>] [WORK_DIR=<folder>]'
 	@echo '                    set up, then train, evaluate and compare BN, GN and FRN; a report at the end'
 	@echo 'make evidence [DATA=<COCO-format folder>] [WORK_DIR=<folder>]'
-	@echo '                    hours: every small config with six seeds, or on your images in five folds'
+	@echo '                    hours: BN, GN and FRN with six seeds on shapes, or in five folds on your images'
 	@echo 'make test [ARGS=<options of pytest>]'
 	@echo '                    set up, then lint and the whole test suite'
 	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
