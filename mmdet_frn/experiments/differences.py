@@ -16,22 +16,23 @@ from .table import Table
 _BASELINES = ('BN', 'GN')
 _SHOWN = ('AP', 'AP50')
 # Two-sided sign test: 2 * 0.5**6 is the first below 5%.
-_SEEDS_NEEDED = 6
+_PAIRS_NEEDED = 6
 
 
 @dataclass
 class Bootstrap:
     """AP of resampled test images for each norm and number of images per GPU.
 
-    ``samples[norm, images_per_gpu][seed]`` is (B + 1, T), the set itself first; the samples are the
-    same images everywhere, so differences are paired. Folds of a seed are pooled. ``problems`` has
-    a line for each seed that could not be evaluated.
+    ``samples[norm, images_per_gpu][seeds]`` is (B + 1, T), the set itself first; the samples are
+    the same images everywhere, so differences are paired. Folds are pooled, those of one seed or
+    of a seed each: ``folds`` of them. ``problems`` has a line for each run that is left out.
     """
 
     table: Table
     count: int
     images: int = 0
-    samples: dict[tuple[str, int], dict[int, np.ndarray]] = field(default_factory=dict)
+    folds: int = 0
+    samples: dict[tuple[str, int], dict[tuple[int, ...], np.ndarray]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def pooled_rows(self) -> list[list[str]]:
@@ -81,21 +82,21 @@ class Bootstrap:
 
     def note(self) -> str:
         """Say what the intervals and the sign test can show."""
-        rows = [row for group in self.table.best.values() for row in group]
-        seeds = min(len({row.run.seed for row in group}) for group in self.table.best.values())
-        folds = len({row.run.fold for row in rows})
-        pooled = f', {folds} folds put together' if folds > 1 else ''
-        smallest = 2 * 0.5**seeds
-        verdict = 'can' if seeds >= _SEEDS_NEEDED else 'cannot'
+        groups = self.table.best.values()
+        folds = len({row.run.fold for group in groups for row in group})
+        pooled = f', {self.folds} folds put together' if self.folds > 1 else ''
+        pairs = min(len(group) for group in groups)
+        what = 'pairs of folds and seeds' if folds > 1 else 'seed(s)'
+        verdict = 'can' if pairs >= _PAIRS_NEEDED else 'cannot'
         text = (
             f'Intervals: 95%, {self.count} bootstrap samples of the {self.images} test images'
             f'{pooled}, the same for all norms; they describe these trained detectors and leave '
-            f'out the scatter between seeds. Sign test: with {seeds} seed(s) the smallest '
-            f'two-sided p is {min(1.0, smallest):.2g}, so the sign of a difference {verdict} be '
-            f'significant at 5%; that needs {_SEEDS_NEEDED}.'
+            f'out the scatter between seeds. Sign test: with {pairs} {what} the smallest '
+            f'two-sided p is {min(1.0, 2 * 0.5**pairs):.2g}, so the sign of a difference {verdict} '
+            f'be significant at 5%; that needs {_PAIRS_NEEDED}.'
         )
         if folds > 1:
-            text += ' The p above counts folds as pairs, whose training images overlap.'
+            text += ' Training images of folds overlap, so this p is optimistic.'
         return text
 
 
@@ -108,31 +109,56 @@ def bootstrap(table: Table, count: int) -> Bootstrap:
     """
     result = Bootstrap(table, count)
     weights: dict[int, np.ndarray] = {}
-    for key, rows in table.best.items():
-        seeds: dict[int, list[Row]] = defaultdict(list)
-        for row in rows:
-            seeds[row.run.seed].append(row)
-        complete = max(map(len, seeds.values()))
-        result.samples[key] = {}
-        for seed, folds in seeds.items():
-            if len(folds) < complete:
-                result.problems.append(
-                    f'{folds[0].run.name}: not all folds are finished; left out of the intervals'
-                )
-                continue
+    for (norm, images_per_gpu), rows in table.best.items():
+        column = [group for (_, images), group in table.best.items() if images == images_per_gpu]
+        folds = set.intersection(*({row.run.fold for row in group} for group in column))
+        result.folds = max(result.folds, len(folds))
+        replicates, left_out = _replicates(rows, folds)
+        result.problems += [
+            f'{row.run.name}: not all folds are finished; left out of the intervals'
+            for row in left_out
+        ]
+        result.samples[norm, images_per_gpu] = {}
+        for key, parts in replicates.items():
             try:
-                matches = pool([match(row.run.annotations, row.detections()) for row in folds])
+                matches = pool([match(row.run.annotations, row.detections()) for row in parts])
                 images = len(matches[0].objects)
                 if result.images and images != result.images:
                     raise ValueError(f'evaluated on {images} images, others on {result.images}')
             except (OSError, ValueError, KeyError, IndexError, AssertionError) as error:
-                result.problems.append(f'{folds[0].run.name}: unreadable: {error}')
+                result.problems.append(f'{parts[0].run.name}: unreadable: {error}')
                 continue
             result.images = images
             if images not in weights:
                 weights[images] = resample(images, count)
-            result.samples[key][seed] = average_precision(matches, weights[images])
+            samples = average_precision(matches, weights[images])
+            result.samples[norm, images_per_gpu][key] = samples
     return result
+
+
+def _replicates(
+    rows: Sequence[Row], folds: set[int | None]
+) -> tuple[dict[tuple[int, ...], list[Row]], list[Row]]:
+    """Group rows so that each group has every fold once, and return the rows that are left.
+
+    The folds of one seed belong together; of what is left, those of several: a protocol may give
+    each fold a seed of its own. Groups go by their seeds.
+    """
+    by_seed: dict[int, dict[int | None, Row]] = defaultdict(dict)
+    for row in rows:
+        by_seed[row.run.seed][row.run.fold] = row
+    groups, rest = {}, defaultdict(list)
+    for seed, by_fold in sorted(by_seed.items()):
+        if folds and folds <= by_fold.keys():
+            groups[seed,] = [by_fold[fold] for fold in sorted(folds, key=str)]
+        else:
+            for fold, row in by_fold.items():
+                rest[fold].append(row)
+    mixed = [rest[fold] for fold in sorted(folds, key=str)]
+    for parts in zip(*mixed, strict=False):
+        groups[tuple(row.run.seed for row in parts)] = list(parts)
+    used = {id(row) for parts in groups.values() for row in parts}
+    return groups, [row for row in rows if id(row) not in used]
 
 
 def _mean(samples: Sequence[np.ndarray], metric: str) -> np.ndarray:

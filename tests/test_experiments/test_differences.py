@@ -89,6 +89,27 @@ def test_folds_of_a_seed_are_one_set_of_test_images(finished, tiny_shapes):
     assert result.pooled_rows()[1][-1] == '1'
 
 
+def test_folds_may_have_a_seed_each(finished):
+    parts = {'train': 0, 'val': 1}
+    runs = [
+        finished(norm, fold, moved=moved, part=part, fold=fold)
+        for norm, moved in (('GN', 4), ('FRN', 1))
+        for part, fold in parts.items()
+    ]
+    result = compared(runs)
+    assert result.problems == []
+    assert result.images == 12
+    assert [row[-1] for row in result.pooled_rows()[1:]] == ['1', '1']
+    (difference,) = result.difference_rows()[1:]
+    assert difference[4] == '2 of 2'
+    # Until all norms have a fold it is left out, for all of them.
+    result = compared(runs[:3])
+    assert result.images == 8
+    assert result.problems == [
+        'GN, 8 images/GPU, seed 1, fold 1: not all folds are finished; left out of the intervals'
+    ]
+
+
 def test_unreadable_predictions_cost_their_own_seed_alone(finished):
     runs = [finished('GN', s, moved=2) for s in (0, 1)]
     (runs[1].folder / 'predictions.bbox.json').write_text('[{"image_id"')
