@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 
 from benchmarks.device import device_name
 from benchmarks.measure import DTYPES
@@ -41,19 +42,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def make_config(name: str, depth: int, size: int) -> Config:
+    """Return RetinaNet of Table 6 with the norm of a row's label, or of FRN fused or reference."""
+    label = name.removesuffix(' fused').removesuffix(' reference')
+    options = {'model.backbone.depth': depth, 'model.data_preprocessor.pad_size_divisor': size}
+    cfg = load_config(CONFIG, options)
+    cfg.merge_from_dict({'model': use_norm(label, neck_act=False)})  # the neck has no activation
+    return cfg
+
+
 def main() -> int:
     """Run the benchmark and print a table in Markdown."""
     args = parse_args()
     device = torch.device(args.device)
     with one_line_errors():
-        options = {
-            'model.backbone.depth': args.depth,
-            'model.data_preprocessor.pad_size_divisor': args.size,
-        }
-        configs = {name: load_config(CONFIG, options) for name in args.norms}
-        for name, cfg in configs.items():
-            label = name.removesuffix(' fused').removesuffix(' reference')
-            cfg.merge_from_dict({'model': use_norm(label)})
+        configs = {name: make_config(name, args.depth, args.size) for name in args.norms}
         steps = measure_steps(
             configs, device, args.size, args.images, args.rounds, DTYPES[args.dtype]
         )

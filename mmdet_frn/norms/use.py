@@ -49,7 +49,8 @@ def use_norm(
         norm['conv_cfg'] = conv
     both = {**norm, 'act_cfg': {'_delete_': True, **(act or row.act_cfg)}}
     parts = {'backbone': both, 'neck': both if neck_act else norm, 'bbox_head': both}
-    return copy.deepcopy(parts)
+    # Apart from each other: MMEngine takes `_delete_` out of the dict that it has merged.
+    return {name: copy.deepcopy(part) for name, part in parts.items()}
 
 
 def _row(table: list, kind: str, label: str) -> Norm | Act:
