@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evidence test test-gpu bench dist lint format clean
+.PHONY: help setup demo evidence test gpu-report bench dist lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
 SUPPORTED := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
@@ -18,7 +18,8 @@ help:
 	@echo '                    hours: BN, GN and FRN with six seeds on shapes, or in five folds on your images'
 	@echo 'make test [ARGS=<options of pytest>]'
 	@echo '                    set up, then lint and the whole test suite'
-	@echo 'make test-gpu       set up with CUDA kernels, then the tests that need a GPU and compute-sanitizer'
+	@echo 'make gpu-report [ARGS=<options of benchmarks/gpu_report.py>]'
+	@echo '                    build, test, check and time everything on this GPU: a page in 15 minutes'
 	@echo 'make bench [ARGS=<options of benchmarks/ops.py>]'
 	@echo '                    time FRN+TLU beside BN+ReLU and others; a report in docs/results/ops'
 	@echo 'make setup [PYTHON=<python 3.10 to 3.12>] [MMCV_WHEEL=<file.whl>]'
@@ -46,9 +47,8 @@ evidence: setup
 test: lint
 	$(VENV_PYTHON) -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 
-test-gpu: export FORCE_CUDA = 1
-test-gpu: setup
-	PYTHON=$(VENV_PYTHON) tools/test_gpu.sh
+gpu-report: setup
+	$(VENV_PYTHON) -m benchmarks.gpu_report $(ARGS)
 
 bench: setup
 	$(VENV_PYTHON) -m benchmarks.ops $(ARGS)
