@@ -89,21 +89,25 @@ def _smooth(values: Sequence[float], window: int = 5) -> list[float]:
     return [float(np.mean(values[max(0, i + 1 - window) : i + 1])) for i in range(len(values))]
 
 
-def plot_ap(table: Table, path: Path, title: str) -> None:
-    """Draw the AP of each norm over the images per GPU: ours, and dashed the paper's.
+def plot_ap(table: Table, path: Path, title: str, *, paper: bool = False) -> None:
+    """Draw the AP of each norm over the images per GPU.
 
     Args:
         table: Of finished rows; seeds are averaged.
         path: Where to write the PNG.
         title: Above the picture.
+        paper: Whether to draw the paper's figures too, dashed. Default False.
     """
     figure = Figure(figsize=(6.4, 4.6), layout='constrained')
     axes = figure.subplots()
     places = range(len(table.images_per_gpu))
     for color, norm in zip(_COLORS, table.norms, strict=False):
         ours = [table.mean(norm, 'AP', images) for images in table.images_per_gpu]
-        paper = [paper_result(norm, 'AP', images) for images in table.images_per_gpu]
-        for values, style, label in ((ours, 'o-', norm), (paper, 'x--', f'{norm}, paper')):
+        lines = [(ours, 'o-', norm)]
+        if paper:
+            theirs = [paper_result(norm, 'AP', images) for images in table.images_per_gpu]
+            lines.append((theirs, 'x--', f'{norm}, paper'))
+        for values, style, label in lines:
             points = [(x, y) for x, y in zip(places, values, strict=True) if y is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), style, color=color, label=label)

@@ -85,7 +85,9 @@ class Report:
         """
         folder.mkdir(parents=True, exist_ok=True)
         results, page = folder / CSV, folder / PAGE
-        write_text_atomic(results, to_csv(self.rows, self.table, self.scale.factor))
+        write_text_atomic(
+            results, to_csv(self.rows, self.table, self.scale.factor, paper=self.paper)
+        )
         pictures = self._pictures(folder)
         table = self.table
         beside = []
@@ -118,7 +120,7 @@ class Report:
         x = 'step' if self.paper else 'images seen'
         plot_curves(best or self.rows, curves, x, self.title)
         if len(self.table.images_per_gpu) > 1 or self.paper:
-            plot_ap(self.table, ap, self.title)
+            plot_ap(self.table, ap, self.title, paper=self.paper)
         # Table 6 is reported where the images are not.
         self.unreadable += [] if self.paper else plot_detections(self.rows, detections)
         alts = ('training loss and AP50', 'AP against images per GPU', 'detections')

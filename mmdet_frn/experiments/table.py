@@ -130,22 +130,28 @@ def to_markdown(rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(lines)
 
 
-def to_csv(rows: Sequence[Row], table: Table, scale: float = 1.0) -> str:
-    """Return one line for each run, finished or not; the metrics are CocoMetric's, 0 to 1."""
+def to_csv(rows: Sequence[Row], table: Table, scale: float = 1.0, *, paper: bool = False) -> str:
+    """Return one line for each run, finished or not; the metrics are CocoMetric's, 0 to 1.
+
+    With ``paper`` the paper's figures stand beside, in percent.
+    """
     keys = list(METRICS.values())
     keys += dict.fromkeys(k for row in rows for k in row.metrics or () if k not in keys)
     best = {id(row) for group in table.best.values() for row in group}
     out = io.StringIO()
     columns = ['norm', 'config', 'images_per_gpu', 'num_gpus', 'seed', 'fold', 'base_lr', 'lr']
     columns += ['steps', 'scale', 'best', *(key.removeprefix('coco/') for key in keys)]
-    columns += [f'paper_{metric}' for metric in METRICS]
+    paper_metrics = METRICS if paper else ()
+    columns += [f'paper_{metric}' for metric in paper_metrics]
     columns += ['logged_peak_lr', 'hours', 'peak_memory_mb', 'unfinished']
     writer = csv.DictWriter(out, columns, lineterminator='\n')
     writer.writeheader()
     for row in rows:
         run = row.run
         found = {key.removeprefix('coco/'): value for key, value in (row.metrics or {}).items()}
-        paper = {f'paper_{m}': paper_result(run.norm, m, run.images_per_gpu) for m in METRICS}
+        beside = {
+            f'paper_{m}': paper_result(run.norm, m, run.images_per_gpu) for m in paper_metrics
+        }
         writer.writerow(
             dict(
                 norm=run.norm,
@@ -164,7 +170,7 @@ def to_csv(rows: Sequence[Row], table: Table, scale: float = 1.0) -> str:
                 peak_memory_mb=(row.peak_memory or {}).get('mb'),
                 unfinished=row.problem,
                 **found,
-                **paper,
+                **beside,
             )
         )
     return out.getvalue()

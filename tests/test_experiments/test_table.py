@@ -50,6 +50,7 @@ def test_text_is_aligned(rows):
 def test_csv_has_every_run_and_every_metric(rows):
     rows[0].metrics['coco/bbox_mAP_s'] = 0.1
     lines = list(csv.DictReader(io.StringIO(to_csv(rows, make_table(rows)))))
+    assert not any(column.startswith('paper') for column in lines[0])
     assert len(lines) == len(rows)
     done = [line for line in lines if line['bbox_mAP']]
     assert [float(line['bbox_mAP']) for line in done] == [0.301, 0.305, 0.4]
