@@ -16,7 +16,8 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 
 def test_config_builds_a_detector_with_frn_everywhere(tmp_path):
-    (code,) = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+    blocks = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+    (code,) = (block for block in blocks if '_base_' in block)
     (tmp_path / 'mine.py').write_text(code)
     register_all_modules()
     model = MODELS.build(Config.fromfile(tmp_path / 'mine.py').model)
