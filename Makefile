@@ -40,10 +40,10 @@ setup:
 demo: setup
 	$(VENV_PYTHON) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
 
-# A worker a core, each with whole files, so that a module's fixtures are made once.
 evidence: setup
 	$(VENV_PYTHON) tools/evidence.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
 
+# A worker a core, each with whole files, so that a module's fixtures are made once.
 test: lint
 	$(VENV_PYTHON) -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 
