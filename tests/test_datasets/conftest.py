@@ -4,17 +4,8 @@ import pytest
 
 from mmdet_frn.datasets import write_shapes
 
-SHARED_DATA = Path(__file__).parents[3] / 'shared' / 'data'
-
 
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory) -> Path:
     """A generated set of 26 training images, the 25th without objects, and 4 others."""
     return write_shapes(tmp_path_factory.mktemp('data') / 'shapes', 26, 4, image_size=(64, 96))
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    if not SHARED_DATA.is_dir():
-        pytest.skip('no ../shared/data beside the repository')
-    return SHARED_DATA

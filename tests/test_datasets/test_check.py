@@ -371,19 +371,3 @@ def test_evaluation_needs_iscrowd(data, ann_file):
 def test_prediction_needs_no_annotations(data, ann_file):
     del data['annotations']
     assert check(data, ann_file, purpose='predict').images_without_boxes == 3
-
-
-@pytest.mark.parametrize(
-    ('ann', 'images', 'expected'),
-    [
-        ('bccd/annotations/train.json', 'bccd/train', (292, 3941, 0)),
-        ('bccd/annotations/test.json', 'bccd/test', (72, 945, 0)),
-        ('coco128/annotations/instances_train2017.json', 'coco128/train2017', (128, 929, 2)),
-        ('coco128/annotations/instances_val2017.json', 'coco128/val2017', (128, 898, None)),
-    ],
-)
-def test_real_sets(shared_data, ann, images, expected):
-    summary = check_coco(shared_data / ann, shared_data / images, purpose='eval')
-    assert (summary.images, summary.boxes) == expected[:2]
-    assert expected[2] in (None, summary.images_without_boxes)
-    assert len(summary.classes) == (3 if 'bccd' in ann else 80)

@@ -144,11 +144,3 @@ def test_generated_set(shapes):
     assert found.classes == CLASSES
     assert check_coco(found.train_ann, found.train_img, found.classes).images == 26
     assert check_coco(found.val_ann, found.val_img, found.classes).images == 4
-
-
-@pytest.mark.parametrize(('name', 'val_img'), [('coco128', 'val2017'), ('bccd', 'test')])
-def test_real_sets(shared_data, name, val_img):
-    found = find_coco(shared_data / name)
-    assert found.val_img == shared_data / name / val_img
-    for ann, img in ((found.train_ann, found.train_img), (found.val_ann, found.val_img)):
-        assert check_coco(ann, img, found.classes).classes == found.classes
