@@ -1,5 +1,6 @@
 """The emulated library, built once a session."""
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -15,13 +16,14 @@ from filelock import FileLock
 
 
 @pytest.fixture(scope='session')
-def emulator(tmp_path_factory, worker_id):
+def emulator(tmp_path_factory):
     if platform.system() != 'Linux':
         pytest.skip('the emulator needs dladdr, ucontext and mmap as Linux has them')
     if build.compiler() is None:
         pytest.skip('no C++ compiler: install g++ or name one in CXX')
     root = tmp_path_factory.getbasetemp()
-    folder = (root if worker_id == 'master' else root.parent) / 'cuda_emulation'
-    with FileLock(f'{folder}.lock'):  # the workers of pytest-xdist share one build
+    # The workers of pytest-xdist share one build.
+    folder = (root.parent if 'PYTEST_XDIST_WORKER' in os.environ else root) / 'cuda_emulation'
+    with FileLock(f'{folder}.lock'):
         library = folder / build.LIBRARY
         return Emulator(library if library.exists() else build.build(folder))

@@ -195,6 +195,21 @@ def test_a_nan_goes_through(emulator):
     assert not z[:, 2:].isnan().any()
 
 
+@pytest.mark.parametrize('layout', [contiguous, channels_last])
+def test_an_overflowing_mean_square_counts_as_infinite(emulator, layout):
+    inputs = Case((2, 8, 5, 4), torch.float32, layout, eps='one').inputs()
+    inputs.x[1] = inputs.x[1].sign() * 3e38
+    inputs.tau = torch.full_like(inputs.tau, -1e3)
+    inputs.dz = inputs.dz.abs() * 1e3  # x * dz overflows as well
+    out = emulator.run(inputs)
+    assert torch.count_nonzero(out['x'][1]) == 0
+    assert torch.equal(out['z'][1], inputs.bias.view(8, 1, 1).expand(8, 5, 4))
+    inputs.x, inputs.dz = inputs.x[:1], inputs.dz[:1]
+    desired = expected(inputs)  # weight and eps get what they get from the other image
+    for name in ('weight', 'eps'):
+        assert_matches(name, out[name], desired[name], 20)
+
+
 @pytest.mark.parametrize('packs', [5, 100, 200, 2100])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=NAMES.get)
 def test_a_rows_bits_do_not_depend_on_its_batch(emulator, dtype, packs):

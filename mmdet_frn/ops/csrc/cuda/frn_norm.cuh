@@ -40,18 +40,18 @@ struct Frn {
   // multiplied in an order that keeps every factor in range.
   template <typename A>
   static __device__ __forceinline__ A pull(A sum_gx, A len, A scale, A rstd) {
-    return mul_rn(mul_rn(scale, rstd), mul_rn(sum_gx, rstd) / len);
+    return mul_rn(mul_rn(scale, rstd), weight_grad(sum_gx, rstd) / len);
   }
   template <typename A>
   static __device__ __forceinline__ A dx(A x, A g, const Coef<A>& coef, A pull) {
     return fma_rn(coef.scale, g, -mul_rn(x, pull));
   }
 
-  // What a row adds to the gradient of weight, and to that of eps but for
-  // -sign(eps) / 2 * weight.
+  // What a row adds to the gradient of weight, and to that of eps but for -sign(eps) / 2 * weight.
+  // Nothing where the mean square overflowed: rstd is 0 there, and g * x may have overflowed too.
   template <typename A>
   static __device__ __forceinline__ A weight_grad(A sum_gx, A rstd) {
-    return mul_rn(sum_gx, rstd);
+    return rstd == A(0) ? A(0) : mul_rn(sum_gx, rstd);
   }
   template <typename A>
   static __device__ __forceinline__ A eps_grad(A sum_gx, A rstd) {
