@@ -1,5 +1,6 @@
 """What training needs beyond MMEngine."""
 
+from . import flops
 from .accumulation import accumulate
 from .dead_maps_hook import DeadMapsHook
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
@@ -22,3 +23,5 @@ __all__ = [
     'StreamSampler',
     'accumulate',
 ]
+
+flops.register()
