@@ -3,8 +3,10 @@
 A comment `<!-- not run: reason -->` before a Python block has it compiled only.
 """
 
+import functools
 import importlib.util
 import json
+import os
 import re
 import runpy
 import shlex
@@ -48,7 +50,7 @@ def blocks(page, language):
 
 
 def commands(block):
-    """The words of each command, with the variables that the block sets filled in."""
+    """The words of each command, with the variables that the lines before it set filled in."""
     variables = {}
     for line in block.replace('\\\n', ' ').splitlines():
         text = line
@@ -57,9 +59,17 @@ def commands(block):
         words = shlex.split(text, comments=True)
         while words and re.fullmatch(r'\w+=.*', words[0]):
             name, _, value = words.pop(0).partition('=')
-            variables[name] = value
+            variables[name] = output_of(value) if value.startswith('$(') else value
         if words and words[0] != 'export':
             yield words
+
+
+@functools.cache
+def output_of(value):
+    """What a shell makes of a value with a command in it, with this python first on its path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    command = ['sh', '-c', f'printf %s "{value}"']
+    return subprocess.check_output(command, text=True, env={**os.environ, 'PATH': path})
 
 
 def help_of(words, monkeypatch, capsys):
@@ -99,9 +109,9 @@ def check_command(words, monkeypatch, capsys):
 
 @pytest.mark.parametrize('page', PAGES, ids=NAMES)
 def test_commands_name_tools_targets_options_and_files_that_exist(page, monkeypatch, capsys):
-    for block, _ in blocks(page, 'sh'):
-        for words in commands(block):
-            check_command(words, monkeypatch, capsys)
+    # As one: a block may use the variables of an earlier one.
+    for words in commands('\n'.join(block for block, _ in blocks(page, 'sh'))):
+        check_command(words, monkeypatch, capsys)
 
 
 def test_python_blocks_run():
