@@ -24,7 +24,7 @@ from terminaltables import AsciiTable
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'tests/test_ops/cuda_emulation'), str(ROOT / 'tests/test_ops')]
 
-import build  # noqa: E402
+import build_library  # noqa: E402
 from emulator import Emulator, Launch  # noqa: E402
 from frn_equations import channels_last, contiguous, make_inputs  # noqa: E402
 
@@ -86,7 +86,7 @@ def read_registers(nvcc: str) -> list[list[str]]:
     rows = []
     include = [f'-I{path}' for path in include_paths()]
     flags = ['-std=c++17', '-O3', '-arch=sm_90', '-cubin', '--resource-usage', *COMMON_NVCC_FLAGS]
-    for source in sorted((build.CSRC / 'cuda').glob('*.cu')):
+    for source in sorted((build_library.CSRC / 'cuda').glob('*.cu')):
         with tempfile.TemporaryDirectory() as folder:
             command = [nvcc, *flags, *include, str(source), '-o', f'{folder}/cubin']
             done = subprocess.run(command, capture_output=True, text=True)
@@ -116,11 +116,11 @@ def main() -> int:
     add('--dtype', choices=list(DTYPES), default='fp16', help='(%(default)s)')
     add('--registers', action='store_true', help='ask nvcc for registers and spills too')
     args = parser.parse_args()
-    if build.compiler() is None:
+    if build_library.compiler() is None:
         parser.error('no C++ compiler: install g++ or name one in CXX')
     rows = [['Map', 'Layout', 'Direction', 'Launches', 'Passes', 'First kernel']]
     with tempfile.TemporaryDirectory() as folder:
-        emulator = Emulator(build.build(Path(folder)))
+        emulator = Emulator(build_library.build(Path(folder)))
         for name, channels, size in MAPS:
             for layout in ('contiguous', 'channels_last'):
                 shape = shape_of(channels, size, layout)

@@ -46,7 +46,7 @@ class Launch:
 
 @dataclass
 class Emulator:
-    """The library that build.py made.
+    """The library that build_library.py made.
 
     Attributes:
         launches: what the last call launched.

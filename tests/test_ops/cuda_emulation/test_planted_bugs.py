@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import build
+import build_library
 import pytest
 import torch
 from emulator import Emulator
@@ -112,7 +112,7 @@ BUGS = {
 @pytest.mark.parametrize('bug', BUGS.values(), ids=BUGS)
 def test_a_planted_bug_is_seen(emulator, tmp_path, bug):
     planted = (bug.file, bug.old, bug.new)
-    library = build.build(tmp_path, bug.unit, emulator.path.parent, planted)
+    library = build_library.build(tmp_path, bug.unit, emulator.path.parent, planted)
     broken = Emulator(library)
     with pytest.raises(AssertionError, match=bug.seen):
         bug.check(broken, bug.case)

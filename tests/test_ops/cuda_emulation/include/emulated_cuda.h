@@ -40,7 +40,8 @@ int cluster_rank();
 void* peer_address(void* shared, int rank);
 void* shared_memory(const void* variable, size_t bytes);
 void check_aligned(const void* address, size_t alignment);
-// Stand where the sources have __launch_bounds__ and the prefetch instruction: see build.py.
+// Stand where the sources have __launch_bounds__ and the prefetch instruction;
+// build_library.py puts them there.
 void check_bounds(int max_threads, int min_blocks = 1);
 void prefetch(const void* address);
 int launch(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(void*),
