@@ -72,8 +72,9 @@ def check_per_channel(name: str, param: Tensor, x: Tensor) -> None:
     if param.shape != x.shape[1:2]:
         raise ValueError(
             f'{name} must have one element per channel, ({x.shape[1]},) for an input of shape '
-            f'{tuple(x.shape)}, but its shape is {tuple(param.shape)}; set num_features to '
-            f'{x.shape[1]}'
+            f'{tuple(x.shape)}, but its shape is {tuple(param.shape)}; channels come '
+            f'second, (N, C, *): set num_features to {x.shape[1]}, or transpose tokens (N, L, C) '
+            f'with transpose(1, 2)'
         )
     _check_device(name, param, x)
 

@@ -18,9 +18,10 @@ CASES = [
     ({'x': X[0, 0, 0]}, ValueError, 'x must be (N, C, *) with zero to three spatial dimensions'),
     ({'x': X[:, :, :0]}, ValueError, 'x has an empty spatial extent, shape (2, 3, 0, 4)'),
     ({'weight': C[:2]}, ValueError, 'weight must have one element per channel, (3,) for an input '
-     'of shape (2, 3, 4, 4), but its shape is (2,)'),
+     'of shape (2, 3, 4, 4), but its shape is (2,); channels come second, (N, C, *): set '
+     'num_features to 3, or transpose tokens (N, L, C) with transpose(1, 2)'),
     ({'bias': X}, ValueError, 'bias must have one element per channel'),
-    ({'tau': C.view(1, 3)}, ValueError, 'but its shape is (1, 3); set num_features to 3'),
+    ({'tau': C.view(1, 3)}, ValueError, 'but its shape is (1, 3); channels come second'),
     ({'tau': C.long()}, TypeError, 'tau must be a floating point tensor'),
     ({'weight': C.to('meta')}, ValueError, 'weight is on meta and the input on cpu'),
     ({'eps': C[:2]}, ValueError, 'eps must be a number or a tensor of one element or of (3,), '

@@ -59,7 +59,8 @@ void check_per_channel(const char* name, const at::Tensor& param, const at::Tens
   check_floating(name, param);
   TORCH_CHECK_VALUE(is_per_channel(param, x), name, " must have one element per channel, (",
                     x.sym_size(1), ",) for an input of shape ", shape(x), ", but its shape is ",
-                    shape(param), "; set num_features to ", x.sym_size(1));
+                    shape(param), "; channels come second, (N, C, *): set num_features to ",
+                    x.sym_size(1), ", or transpose tokens (N, L, C) with transpose(1, 2)");
   check_device(name, param, x);
 }
 
