@@ -9,7 +9,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import constant_init
 from torch import nn
 
-from mmdet_frn.layers import FRN
+from mmdet_frn.layers import FRN, TLU
 
 
 def frn_fp64(x, weight, bias, eps):
@@ -153,3 +153,26 @@ def test_residual_without_tau_is_refused():
 def test_wrong_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         FRN(**kwargs)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, dict(learnable_eps=True), dict(learnable_eps=True, eps_form='exp')],
+    ids=['eps', 'abs', 'exp'],
+)
+@pytest.mark.parametrize('transform', [torch.jit.script, torch.fx.symbolic_trace])
+def test_script_and_fx_keep_results_and_gradients(transform, options):
+    model = nn.Sequential(FRN(4, **options), TLU(4))
+    x = torch.randn(2, 4, 7, 5)
+    dz = torch.randn_like(x)
+    results = [f(x) for f in (model, transform(model))]
+    grads = [torch.autograd.grad(z, list(model.parameters()), dz) for z in results]
+    assert torch.equal(*results)
+    assert all(map(torch.equal, *grads))
+
+
+def test_fx_traces_the_layer_alone_with_its_options_given():
+    layer = FRN(4, learnable_eps=True)
+    x = torch.randn(2, 4, 7, 5)
+    traced = torch.fx.symbolic_trace(layer, concrete_args=dict(tau=None, residual=None))
+    assert torch.equal(traced(x), layer(x))
