@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
+from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -42,3 +46,23 @@ class NormDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             super().add_params(params, module, prefix, is_dcn_module)
         finally:
             self.paramwise_cfg = given
+
+
+def warn_of_norm_decay(cfg: Config, model: nn.Module) -> None:
+    """Log a warning if ``norm_decay_mult`` is set and does not reach the norms of ``model``."""
+    optim = cfg.get('optim_wrapper') or {}
+    mult = (optim.get('paramwise_cfg') or {}).get('norm_decay_mult')
+    constructor = optim.get('constructor', 'DefaultOptimWrapperConstructor')
+    # Another constructor has its own rules.
+    if mult is None or constructor != 'DefaultOptimWrapperConstructor':
+        return
+    norms = (m for m in model.modules() if follows_norm_decay(m))
+    missed = sorted({type(m).__name__ for m in norms if list(m.parameters())})
+    if missed:
+        print_log(
+            f'optim_wrapper.paramwise_cfg.norm_decay_mult={mult} is ignored for '
+            f'{", ".join(missed)}: MMEngine recognises only the norms of PyTorch; set '
+            f"optim_wrapper.constructor='{NormDecayOptimWrapperConstructor.__name__}'",
+            logger='current',
+            level=logging.WARNING,
+        )

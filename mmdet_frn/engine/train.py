@@ -18,6 +18,7 @@ from mmdet_frn.utils.launch import is_first_process, set_launcher
 from mmdet_frn.utils.lock import locked
 
 from .checkpoint import check_resumable, load_strictly, read_checkpoint, safe_checkpoints
+from .optim_wrapper_constructor import warn_of_norm_decay
 
 _LOCK = '.lock'
 
@@ -75,6 +76,7 @@ def train_detector(
             # The other run may have ended since.
             _check_work_dir(cfg)
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        warn_of_norm_decay(cfg, runner.model)
         if cfg.get('resume'):
             load_strictly(runner, 'resume it with the config that it was made with')
         runner.train()

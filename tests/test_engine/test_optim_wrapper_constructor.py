@@ -1,11 +1,16 @@
 """Weight decay of FRN and TLU beside that of MMEngine's norms."""
 
+import logging
+
 import pytest
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+from mmdet_frn.engine.optim_wrapper_constructor import warn_of_norm_decay
 from mmdet_frn.layers import FRN
 
 WD = 0.1
@@ -80,3 +85,40 @@ def test_all_parameters_are_optimised_once(model):
     sum(p.sum() for p in params).backward()
     wrapper.step()
     assert not any(torch.equal(p, old) for p, old in zip(params, before, strict=True))
+
+
+@pytest.fixture
+def said():
+    """Warnings of MMEngine's logger."""
+    logger, lines = MMLogger.get_current_instance(), []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ('optim', 'norm', 'warns'),
+    [
+        ({}, 'FRN', True),
+        ({'constructor': 'DefaultOptimWrapperConstructor'}, 'FRN', True),
+        ({'constructor': 'NormDecayOptimWrapperConstructor'}, 'FRN', False),
+        ({'paramwise_cfg': {'bias_decay_mult': 0.0}}, 'FRN', False),
+        ({}, 'BN', False),
+    ],
+)
+def test_a_norm_decay_mult_that_is_ignored_is_a_warning(optim, norm, warns, said):
+    model = ConvModule(3, 4, 3, norm_cfg={'type': norm})
+    optim = {'paramwise_cfg': {'norm_decay_mult': 0.0}, **optim}
+    constructor = optim.get('constructor', 'DefaultOptimWrapperConstructor')
+    decay = decays(model, constructor, **optim['paramwise_cfg'])[f'{norm.lower()}.weight']
+    ignored = 'norm_decay_mult' in optim['paramwise_cfg'] and decay == WD
+    assert ignored == warns
+    warn_of_norm_decay(Config({'optim_wrapper': optim}), model)
+    message = (
+        'optim_wrapper.paramwise_cfg.norm_decay_mult=0.0 is ignored for FRN: MMEngine recognises '
+        'only the norms of PyTorch; set '
+        "optim_wrapper.constructor='NormDecayOptimWrapperConstructor'"
+    )
+    assert said == ([message] if warns else [])

@@ -43,6 +43,16 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_step(options, tmp_path)
     assert not list(tmp_path.glob('*.pth'))
 
 
+def test_a_norm_decay_mult_that_is_ignored_is_logged_once(options, tmp_path):
+    options |= {'optim_wrapper.paramwise_cfg.norm_decay_mult': 0.0, 'param_scheduler': []}
+    options['optim_wrapper.optimizer.lr'] = 1e30  # stops it
+    with pytest.raises(UsageError, match=r'is (nan|inf) at iteration'):
+        train_detector(CONFIG, work_dir=str(tmp_path), options=options)
+    (log,) = tmp_path.glob('*/*.log')
+    warning = 'norm_decay_mult=0.0 is ignored for FRN, TLU: MMEngine recognises'
+    assert log.read_text(encoding='utf-8').count(warning) == 1
+
+
 def test_a_slip_in_an_option_is_one_line_before_anything_is_written(options, tmp_path):
     options['train_cfg.max_itres'] = 5
     with pytest.raises(UsageError, match=r'did you mean max_iters\?$'):
