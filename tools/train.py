@@ -16,7 +16,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a detector')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='logs and checkpoints (work_dirs/<config>)')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
+    parser.add_argument(
+        '--channels-last', action='store_true', help='train in channels_last memory format'
+    )
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
@@ -49,6 +52,7 @@ def main() -> None:
             args.config,
             work_dir=args.work_dir,
             amp=args.amp,
+            channels_last=args.channels_last,
             auto_scale_lr=args.auto_scale_lr,
             resume=args.resume,
             options=args.cfg_options,

@@ -2,6 +2,7 @@
 
 from . import flops
 from .accumulation import accumulate
+from .channels_last_hook import ChannelsLastHook
 from .dead_maps_hook import DeadMapsHook
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
 from .param_scheduler_hook import OptimStepParamSchedulerHook
@@ -12,6 +13,7 @@ from .stop_at_invalid_loss_hook import StopAtInvalidLossHook
 from .stream_sampler import StreamIndex, StreamSampler
 
 __all__ = [
+    'ChannelsLastHook',
     'DeadMapsHook',
     'NormDecayOptimWrapperConstructor',
     'OptimStepParamSchedulerHook',

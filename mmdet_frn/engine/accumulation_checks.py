@@ -12,10 +12,10 @@ from mmengine.config import Config
 
 from mmdet_frn.utils.errors import UsageError
 
-# Hooks of MMEngine and MMDetection that change nothing, or only after a validation.
+# Hooks of MMEngine and MMDetection that change no number, or only after a validation.
 _HARMLESS_HOOKS = {
-    *('CheckInvalidLossHook', 'EarlyStoppingHook', 'EmptyCacheHook', 'MemoryProfilerHook'),
-    *('NumClassCheckHook', 'StopAtInvalidLossHook'),
+    *('ChannelsLastHook', 'CheckInvalidLossHook', 'EarlyStoppingHook', 'EmptyCacheHook'),
+    *('MemoryProfilerHook', 'NumClassCheckHook', 'StopAtInvalidLossHook'),
 }
 
 

@@ -28,21 +28,24 @@ def train_detector(
     *,
     work_dir: str | None = None,
     amp: bool = False,
+    channels_last: bool = False,
     auto_scale_lr: bool = False,
     resume: str | None = None,
     options: dict | None = None,
     launcher: str = 'none',
 ) -> None:
-    """Train the detector of a config file; the arguments are those of MMDetection's tools/train.py.
+    """Train the detector of a config file; the arguments are those of tools/train.py.
 
-    Unlike there, the config and the datasets are checked before training starts, a work directory
-    that holds checkpoints is not written into again without ``resume``, nor one that another
-    process trains in, and checkpoints are loaded as data (see :mod:`mmdet_frn.engine.checkpoint`).
+    Unlike in MMDetection's, the config and the datasets are checked before training starts, a work
+    directory that holds checkpoints is not written into again without ``resume``, nor one that
+    another process trains in, and checkpoints are loaded as data (see
+    :mod:`mmdet_frn.engine.checkpoint`).
 
     Args:
         config: Config file.
         work_dir: Logs and checkpoints. Default: the config's, else ``work_dirs/<config>``.
         amp: Train in automatic mixed precision. Default False.
+        channels_last: Train in channels_last memory format. Default False.
         auto_scale_lr: Scale the learning rate by the config's ``auto_scale_lr``. Default False.
         resume: A checkpoint to go on from, or 'auto' for the last one in the work directory.
         options: ``--cfg-options``. Default None.
@@ -57,9 +60,14 @@ def train_detector(
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(config).stem))
     if amp:
         if get_device() == 'cpu':
-            raise UsageError('--amp needs a GPU, and MMEngine finds none; leave it out')
+            raise UsageError(
+                '--amp needs a GPU, and MMEngine finds none (its AmpOptimWrapper refuses a CPU, in '
+                'bfloat16 too); leave it out'
+            )
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
+    if channels_last:
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ChannelsLastHook')]
     if auto_scale_lr:
         _enable_auto_scale_lr(cfg)
     if resume is not None:
