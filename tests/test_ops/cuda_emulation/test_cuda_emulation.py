@@ -195,19 +195,33 @@ def test_a_nan_goes_through(emulator):
     assert not z[:, 2:].isnan().any()
 
 
-@pytest.mark.parametrize('layout', [contiguous, channels_last])
-def test_an_overflowing_mean_square_counts_as_infinite(emulator, layout):
-    inputs = Case((2, 8, 5, 4), torch.float32, layout, eps='one').inputs()
+@pytest.mark.parametrize(
+    ('shape', 'layout', 'device'),
+    [
+        ((2, 3, 45), contiguous, SM_90),
+        ((2, 3, 1600), contiguous, SM_80),
+        ((2, 3, 8400), contiguous, SM_90),
+        ((2, 3, 8400), contiguous, SMALL_SM_75),
+        ((2, 3, 9, 7), channels_last, SM_90),
+    ],
+    ids=['lanes', 'block', 'cluster', 'chunks', 'channels_last'],
+)
+@pytest.mark.parametrize('eps', ['one', 'channel'])
+def test_an_overflowing_mean_square_counts_as_infinite(emulator, shape, layout, device, eps):
+    # The result is the bias and no gradient is NaN, where x * dz overflows too.
+    inputs = Case(shape, torch.float32, layout, residual=True, eps=eps).inputs()
     inputs.x[1] = inputs.x[1].sign() * 3e38
     inputs.tau = torch.full_like(inputs.tau, -1e3)
-    inputs.dz = inputs.dz.abs() * 1e3  # x * dz overflows as well
-    out = emulator.run(inputs)
+    inputs.dz = inputs.dz.abs() * 1e3
+    out = emulator.run(inputs, device)
+    bias = inputs.bias.view(-1, *[1] * (len(shape) - 2)) + inputs.residual[1]
+    torch.testing.assert_close(out['z'][1], bias)
     assert torch.count_nonzero(out['x'][1]) == 0
-    assert torch.equal(out['z'][1], inputs.bias.view(8, 1, 1).expand(8, 5, 4))
-    inputs.x, inputs.dz = inputs.x[:1], inputs.dz[:1]
-    desired = expected(inputs)  # weight and eps get what they get from the other image
+    # weight and eps get what they get from the other image.
+    alone = {n: v[:1] if n in {'x', 'residual', 'dz'} else v for n, v in vars(inputs).items()}
+    desired = expected(Inputs(**alone))
     for name in ('weight', 'eps'):
-        assert_matches(name, out[name], desired[name], 20)
+        assert_matches(name, out[name], desired[name], inputs.dz[0, 0].numel())
 
 
 @pytest.mark.parametrize('packs', [5, 100, 200, 2100])
