@@ -7,9 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-# A prior of 1 is computed with this kappa: nu2 is then lost beside kappa * p, in fp64 too.
-_MAX_KAPPA = 2.0**60
-
 
 def prior_of(kappa: float) -> float:
     """Return lambda = kappa / (1 + kappa), 1 for an infinite kappa.
@@ -48,6 +45,10 @@ class Prior(nn.Module):
         ValueError: prior is out of range.
     """
 
+    # A prior of 1 is computed with this kappa: nu2 is then lost beside kappa * p, in fp64 too.
+    max_kappa = 2.0**60
+    __constants__ = ('max_kappa',)  # torch.jit.script reads no variable of the module
+
     def __init__(self, num_features: int, prior: float, learnable: bool = False) -> None:
         super().__init__()
         _check(prior, learnable)
@@ -81,15 +82,19 @@ class Prior(nn.Module):
         given = self.value if self.logit is None else self.logit
         given = given.to(torch.promote_types(given.dtype, torch.float32))
         if self.logit is not None:
-            return given.exp().clamp(max=_MAX_KAPPA)
-        return given / (1 - given).clamp(min=1 / _MAX_KAPPA)
+            return given.exp().clamp(max=self.max_kappa)
+        return given / (1 - given).clamp(min=1 / self.max_kappa)
 
     def forward(self, weight: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor]:
         """Return the weight and eps of the op, (C,), in at least fp32."""
         kappa = self.kappa()
         # fp32, where half precision would overflow long before lambda is 1.
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
-        return weight * (1 + kappa).sqrt(), eps + kappa * self.nu2.to(kappa.dtype)
+        weight = weight * (1 + kappa).sqrt()
+        added = kappa * self.nu2.to(kappa.dtype)
+        if isinstance(eps, Tensor):  # torch.jit.script adds no float | Tensor
+            return weight, added.add(eps)
+        return weight, added.add(eps)
 
     def extra_repr(self) -> str:
         """Return the arguments for ``print``."""

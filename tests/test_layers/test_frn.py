@@ -157,8 +157,14 @@ def test_wrong_arguments_are_named(kwargs, message):
 
 @pytest.mark.parametrize(
     'options',
-    [{}, dict(learnable_eps=True), dict(learnable_eps=True, eps_form='exp')],
-    ids=['eps', 'abs', 'exp'],
+    [
+        {},
+        dict(learnable_eps=True),
+        dict(learnable_eps=True, eps_form='exp'),
+        dict(prior=0.9),
+        dict(prior=0.9, learnable_prior=True, learnable_eps=True),
+    ],
+    ids=['eps', 'abs', 'exp', 'prior', 'learnable_prior'],
 )
 @pytest.mark.parametrize('transform', [torch.jit.script, torch.fx.symbolic_trace])
 def test_script_and_fx_keep_results_and_gradients(transform, options):
