@@ -15,12 +15,14 @@ STEPS = 3
 
 
 def run(norm, work_dir, options, channels_last):
-    """Losses of each step and, of each convolution's output, whether it is channels_last."""
+    """Losses of each step, and whether tensors at the convolutions are channels_last."""
     formats = set()
 
     def watch(module, args, out):
         if isinstance(module, nn.Conv2d):
-            formats.add(out.is_contiguous(memory_format=torch.channels_last))
+            weight = [module.weight] if module.kernel_size != (1, 1) else []  # 1x1 is both
+            for tensor in (*args, *weight, out):
+                formats.add(tensor.is_contiguous(memory_format=torch.channels_last))
 
     handle = register_module_forward_hook(watch)
     try:
