@@ -109,6 +109,7 @@ def bootstrap(table: Table, count: int) -> Bootstrap:
     """
     result = Bootstrap(table, count)
     weights: dict[int, np.ndarray] = {}
+    unreadable: dict[str, list[str]] = {}
     for (norm, images_per_gpu), rows in table.best.items():
         column = [group for (_, images), group in table.best.items() if images == images_per_gpu]
         folds = set.intersection(*({row.run.fold for row in group} for group in column))
@@ -126,13 +127,17 @@ def bootstrap(table: Table, count: int) -> Bootstrap:
                 if result.images and images != result.images:
                     raise ValueError(f'evaluated on {images} images, others on {result.images}')
             except (OSError, ValueError, KeyError, IndexError, AssertionError) as error:
-                result.problems.append(f'{parts[0].run.name}: unreadable: {error}')
+                unreadable.setdefault(str(error), []).append(parts[0].run.name)
                 continue
             result.images = images
             if images not in weights:
                 weights[images] = resample(images, count)
             samples = average_precision(matches, weights[images])
             result.samples[norm, images_per_gpu][key] = samples
+    # Missing annotations are the same trouble for every run: one line.
+    for error, (first, *others) in unreadable.items():
+        more = f' and {len(others)} more' if others else ''
+        result.problems.append(f'{first}{more}: unreadable: {error}')
     return result
 
 

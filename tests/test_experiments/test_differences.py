@@ -116,3 +116,12 @@ def test_unreadable_predictions_cost_their_own_seed_alone(finished):
     result = compared(runs)
     assert result.pooled_rows()[1][-1] == '1'
     assert result.problems[0].startswith('GN, 8 images/GPU, seed 1: unreadable: predictions')
+
+
+def test_the_same_trouble_of_several_runs_is_one_line(finished, monkeypatch):
+    def fail(*_):
+        raise OSError('no annotations')
+
+    monkeypatch.setattr('mmdet_frn.experiments.differences.match', fail)
+    result = compared([finished('GN', s, moved=2) for s in (0, 1, 2)])
+    assert result.problems == ['GN, 8 images/GPU, seed 0 and 2 more: unreadable: no annotations']
