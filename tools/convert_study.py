@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 from mmdet_frn.convert.study import KAPPAS, WAYS, Way, evaluate, fine_tune, prepare
+from mmdet_frn.engine.checkpoint import add_unsafe_checkpoint, set_unsafe_checkpoint
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--ways', nargs='+', default=list(WAYS), choices=list(WAYS))
     parser.add_argument('--no-kappas', action='store_true', help='only fine-tune')
     add_data_root(parser)
+    add_unsafe_checkpoint(parser)
     return parser.parse_args()
 
 
@@ -40,6 +42,7 @@ def main() -> None:
     """Measure what results.jsonl does not hold yet."""
     args = parse_args()
     set_data_root(args)
+    set_unsafe_checkpoint(args)
     results = args.work_dir / 'results.jsonl'
     args.work_dir.mkdir(parents=True, exist_ok=True)
     with one_line_errors():

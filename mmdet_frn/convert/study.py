@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
+from mmdet_frn.engine.checkpoint import read_checkpoint, safe_checkpoints
 from mmdet_frn.layers import FRN
 
 from .config import build_detector, convert_cfg
@@ -40,6 +41,7 @@ WAYS = {
 KAPPAS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
 
 
+@safe_checkpoints()
 def prepare(cfg: Config, checkpoint: str, way: Way, folder: Path) -> Config:
     """Return ``cfg`` converted that way, with ``load_from`` the weights to start from."""
     if way.norm is None:
@@ -52,7 +54,7 @@ def prepare(cfg: Config, checkpoint: str, way: Way, folder: Path) -> Config:
     model = build_detector(converted)
     load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
     if way.weights != 'closed form':
-        bn = torch.load(checkpoint, map_location='cpu', weights_only=False)['state_dict']
+        bn = read_checkpoint(checkpoint)['state_dict']
         _reset(model, bn if way.weights == 'copied' else None)
     folder.mkdir(parents=True, exist_ok=True)
     converted.load_from = str(folder / 'start.pth')
@@ -71,6 +73,7 @@ def _reset(model: nn.Module, bn: dict | None) -> None:
                 layer.bias.copy_(bn[f'{name}.bias'])
 
 
+@safe_checkpoints()
 def evaluate(cfg: Config, work_dir: Path) -> float:
     """Return AP in percent of the weights in ``cfg.load_from``."""
     cfg = copy.deepcopy(cfg)
@@ -79,6 +82,7 @@ def evaluate(cfg: Config, work_dir: Path) -> float:
     return 100 * metrics['coco/bbox_mAP']
 
 
+@safe_checkpoints()
 def fine_tune(
     cfg: Config, way: Way, images: int, seed: int, steps: int, lr: float, work_dir: Path
 ) -> float:

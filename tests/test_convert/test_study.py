@@ -1,0 +1,68 @@
+"""tools/convert_study.py reads checkpoints as data, and prepares what its table names."""
+
+import os
+
+import pytest
+import torch
+from conversion import randomize
+
+from mmdet_frn.convert.config import build_detector
+from mmdet_frn.convert.study import WAYS, evaluate, prepare
+from mmdet_frn.layers import FRN
+from mmdet_frn.utils.config import load_config
+from mmdet_frn.utils.errors import UsageError
+
+BN = 'configs/shapes/retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128.py'
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def cfg(tiny_options, tiny_shapes, monkeypatch):
+    monkeypatch.setenv('MMDET_FRN_DATA_ROOT', str(tiny_shapes.parent))
+    return load_config(BN, tiny_options)
+
+
+@pytest.fixture
+def bn(cfg):
+    torch.manual_seed(0)
+    return randomize(build_detector(cfg)).state_dict()
+
+
+@pytest.mark.parametrize('way', ['FRN', 'FRN, gamma and beta copied'])
+def test_a_checkpoint_cannot_run_code_when_it_is_converted(cfg, bn, tmp_path, way):
+    planted = tmp_path / 'planted'
+    torch.save({'state_dict': bn, 'x': Payload(planted)}, tmp_path / 'evil.pth')
+    with pytest.raises(UsageError, match='refused'):
+        prepare(cfg, str(tmp_path / 'evil.pth'), WAYS[way], tmp_path / 'study')
+    assert not planted.exists()
+
+
+def test_a_checkpoint_cannot_run_code_when_bn_itself_is_evaluated(cfg, bn, tmp_path):
+    planted = tmp_path / 'planted'
+    torch.save({'state_dict': bn, 'x': Payload(planted)}, tmp_path / 'evil.pth')
+    start = prepare(cfg, str(tmp_path / 'evil.pth'), WAYS['BN itself'], tmp_path / 'study')
+    with pytest.raises(UsageError, match='refused'):
+        evaluate(start, tmp_path / 'study')
+    assert not planted.exists()
+
+
+def test_copied_weights_are_those_of_bn_and_fresh_ones_ones(cfg, bn, tmp_path):
+    torch.save({'state_dict': bn}, tmp_path / 'bn.pth')
+    for way, expected in (('FRN, gamma and beta copied', bn), ('FRN, fresh', None)):
+        start = prepare(cfg, str(tmp_path / 'bn.pth'), WAYS[way], tmp_path / way)
+        state = torch.load(start.load_from, weights_only=True)['state_dict']
+        norms = [n for n, m in build_detector(start).named_modules() if isinstance(m, FRN)]
+        assert norms
+        for name in norms:
+            weight = state[f'{name}.weight']
+            wanted = torch.ones_like(weight) if expected is None else expected[f'{name}.weight']
+            assert torch.equal(weight, wanted)
