@@ -13,7 +13,12 @@ import json
 from pathlib import Path
 
 from mmdet_frn.convert.study import KAPPAS, WAYS, Way, evaluate, fine_tune, prepare
-from mmdet_frn.engine.checkpoint import add_unsafe_checkpoint, set_unsafe_checkpoint
+from mmdet_frn.datasets import check_cfg
+from mmdet_frn.engine.checkpoint import (
+    add_unsafe_checkpoint,
+    read_checkpoint,
+    set_unsafe_checkpoint,
+)
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.data_root import add_data_root, set_data_root
 from mmdet_frn.utils.errors import one_line_errors
@@ -44,9 +49,11 @@ def main() -> None:
     set_data_root(args)
     set_unsafe_checkpoint(args)
     results = args.work_dir / 'results.jsonl'
-    args.work_dir.mkdir(parents=True, exist_ok=True)
     with one_line_errors():
         cfg = load_config(args.config)
+        read_checkpoint(args.checkpoint, 'meta')
+        check_cfg(cfg, splits=('train', 'test'))
+        args.work_dir.mkdir(parents=True, exist_ok=True)
         for key, way, tuning in _cells(args):
             done = results.read_text(encoding='utf-8') if results.exists() else ''
             if any(json.loads(line)['key'] == key for line in done.splitlines()):

@@ -113,6 +113,8 @@ def _refusal(path: str | Path, error: UnpicklingError) -> str:
 
 
 def _unreadable(path: str | Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f'checkpoint {path} does not exist'
     why = f' ({error.strerror})' if isinstance(error, PermissionError) else ''
     return f'checkpoint {path} cannot be read{why}: it is cut short, damaged or no checkpoint'
 

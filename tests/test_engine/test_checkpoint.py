@@ -214,3 +214,7 @@ def test_a_foreign_checkpoint_is_not_evaluated(content, options, tmp_path):
     assert ' missing keys: backbone.conv1.weight, ' in message
     assert '--no-strict' in message
     assert ('2 unexpected keys: weight, bias' in message) == bool(content)
+
+
+def test_a_file_that_does_not_exist_is_called_so(tmp_path):
+    assert refused(read_checkpoint, tmp_path / 'none.pth').endswith('none.pth does not exist')
