@@ -6,7 +6,7 @@ from .batch_norm import BatchNormConverted, frn_from_batch_norm
 from .batch_renorm import BatchRenorm
 from .channel_prelu import ChannelPReLU
 from .dyt import Derf, DyT
-from .evonorm import EvoNormB0, EvoNormS0
+from .evonorm import EvoNormB0, EvoNormS0, EvoNormS0a
 from .frn import FRN
 from .gfrn import GFRN, LFRN
 from .ghost_bn import GhostBN
@@ -32,6 +32,7 @@ __all__ = [
     'DyT',
     'EvoNormB0',
     'EvoNormS0',
+    'EvoNormS0a',
     'GhostBN',
     'LN2d',
     'Prior',

@@ -1,4 +1,4 @@
-"""EvoNorm-S0 and EvoNorm-B0: norms that contain their activation (Liu et al., NeurIPS 2020)."""
+"""EvoNorm-S0, S0a and B0: norms that contain their activation (Liu et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .wide import affine, per_channel, widen
 
 
 class _EvoNorm(AffineNorm):
-    """What both share: v (C,), ones at first, which exists as long as the activation does.
+    """What all share: v (C,), ones at first, which exists as long as the activation does.
 
     Args:
         num_features: Channels C.
@@ -62,11 +62,42 @@ class EvoNormS0(_EvoNorm):
         super().__init__(num_features, eps, apply_act)
         self.num_groups = check_groups(num_groups, num_features)
 
-    def activate(self, x: Tensor) -> Tensor:
-        """Return x * sigmoid(v * x) / std of the group."""
+    def std(self, x: Tensor) -> Tensor:
+        """Return the deviation of each channel's group, (N, C, 1, 1)."""
         var = x.reshape(x.shape[0], self.num_groups, -1).var(2, unbiased=False)
         std = (var + self.eps).sqrt().repeat_interleave(self.num_features // self.num_groups, 1)
-        return x * (per_channel(self.v, x) * x).sigmoid() / std[:, :, None, None]
+        return std[:, :, None, None]
+
+    def activate(self, x: Tensor) -> Tensor:
+        """Return x * sigmoid(v * x) / std of the group."""
+        return x * (per_channel(self.v, x) * x).sigmoid() / self.std(x)
+
+
+@NORM_LAYERS.register_module()
+class EvoNormS0a(EvoNormS0):
+    """EvoNormS0 that divides by the group's deviation without its activation too.
+
+    In the authors' code the norm before a residual sum is weight * x + bias alone; here it is
+    weight * x / sqrt(var + eps) + bias. With the activation it is EvoNormS0. Source: timm, which
+    ships it as ``EvoNorm2dS0a``.
+
+    Args:
+        num_features: Channels C.
+        num_groups: Groups of neighbouring channels. Default 32, the paper's.
+        eps: Default 1e-5, the paper's; timm's is 1e-3.
+        apply_act: With the activation. Default True.
+
+    Raises:
+        ValueError: num_groups does not divide num_features.
+    """
+
+    _abbr_ = 'evos0a'
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise and, with the activation, activate x (N, C, H, W)."""
+        wide = widen(x)
+        x_hat = self.activate(wide) if self.apply_act else wide / self.std(wide)
+        return affine(x_hat, self.weight, self.bias, x.dtype)
 
 
 @NORM_LAYERS.register_module()

@@ -23,6 +23,7 @@ from mmdet_frn.layers import (
     DyT,
     EvoNormB0,
     EvoNormS0,
+    EvoNormS0a,
     GhostBN,
     LN2d,
     RMSNorm2d,
@@ -100,10 +101,14 @@ def test_channel_prelu_is_torchs_with_a_slope_per_channel(x):
     same(randomised(layer), randomised(theirs), x)
 
 
+@pytest.mark.parametrize(
+    ('ours', 'theirs'),
+    [(EvoNormS0, timm.layers.EvoNorm2dS0), (EvoNormS0a, timm.layers.EvoNorm2dS0a)],
+)
 @pytest.mark.parametrize('apply_act', [True, False])
-def test_evonorm_s0_is_timms(apply_act, x):
-    ours = EvoNormS0(C, num_groups=4, apply_act=apply_act)
-    theirs = timm.layers.EvoNorm2dS0(C, groups=4, apply_act=apply_act)
+def test_evonorm_s0_and_s0a_are_timms(ours, theirs, apply_act, x):
+    ours = ours(C, num_groups=4, apply_act=apply_act)
+    theirs = theirs(C, groups=4, apply_act=apply_act, eps=1e-5)
     theirs.load_state_dict(randomised(ours).state_dict(), strict=True)
     # timm computes the deviation in fp32 whatever its input.
     same(ours.float(), theirs.float(), x.float())
