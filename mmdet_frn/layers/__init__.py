@@ -11,9 +11,11 @@ from .frn import FRN
 from .gfrn import GFRN, LFRN
 from .ghost_bn import GhostBN
 from .grn import GRN
+from .lrn import LRN
 from .norm_act import build_act, build_activation, contains_act, norm_act
 from .pixel_norms import LN2d, RMSNorm2d
 from .prior import Prior, prior_of
+from .salu import SALU
 from .shared_conv import SharedConv
 from .switchable_norm import SwitchableNorm
 from .tlu import TLU
@@ -23,6 +25,8 @@ __all__ = [
     'GFRN',
     'GRN',
     'LFRN',
+    'LRN',
+    'SALU',
     'TLU',
     'AffineTLU',
     'BatchNormConverted',

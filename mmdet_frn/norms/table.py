@@ -10,6 +10,8 @@ from mmdet_frn.layers import (
     GFRN,
     GRN,
     LFRN,
+    LRN,
+    SALU,
     TLU,
     AffineTLU,
     BatchRenorm,
@@ -123,6 +125,8 @@ NORMS = [
     ),
     Norm('DyT', DyT, {'type': 'DyT'}, False, 'Zhu et al. 2025'),
     Norm('Derf', Derf, {'type': 'Derf'}, False, 'Chen et al. 2025, eq. (10)'),
+    Norm('SALU', SALU, {'type': 'SALU'}, False, 'Zaied 2026, eq. (1)'),
+    Norm('LRN', LRN, {'type': 'LRN'}, False, 'Krizhevsky et al. 2012, section 3.3; PyTorch'),
     Norm(
         'GhostBN',
         GhostBN,

@@ -16,6 +16,8 @@ from mmdet_frn.layers import (
     GFRN,
     GRN,
     LFRN,
+    LRN,
+    SALU,
     AffineTLU,
     BatchRenorm,
     ChannelPReLU,
@@ -179,6 +181,47 @@ def test_dyt_and_derf_are_their_equations_in_numpy(x):
         expected = torch.from_numpy(function(layer.alpha.item() * x.numpy() + shift))
         expected = channels(layer.weight) * expected + channels(layer.bias)
         torch.testing.assert_close(layer(x), expected)
+
+
+def test_salu_is_its_equation_in_numpy_and_bounded(x):
+    layer = randomised(SALU(C))
+    a, b = (abs(p) for p in (layer.weight.data, layer.curvature.data))
+    layer.weight.data, layer.curvature.data = a, b
+    a, b = (p.numpy().reshape(1, C, 1, 1) for p in (a, b))
+    expected = a * x.numpy() / np.sqrt(1 + a * b * x.numpy() ** 2)
+    torch.testing.assert_close(layer(x), torch.from_numpy(expected))
+    assert (layer(1e3 * x).abs() <= torch.from_numpy(np.sqrt(a / b))).all()
+    fresh = SALU(C, slope=2.0, curvature=3.0)
+    assert fresh.weight.tolist() == [2.0] * C
+    assert fresh.curvature.tolist() == [3.0] * C
+
+
+def test_salu_learns_its_slope_from_zero_and_survives_a_negative_one(x):
+    layer = SALU(C).double()
+    nn.init.constant_(layer.weight, 0)
+    (layer(x) * x).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, x.square().sum((0, 2, 3)))
+    nn.init.constant_(layer.weight, -1)
+    torch.testing.assert_close(layer(x), -SALU(C).double()(x))
+
+
+@pytest.mark.parametrize('args', [{}, {'size': 3, 'alpha': 2.0, 'beta': 0.5, 'k': 0.1}])
+def test_lrn_is_torchs_with_scale_and_shift_and_krizhevskys_sum(args, x):
+    layer = randomised(LRN(C, **args))
+    theirs = nn.LocalResponseNorm(**{'size': 5, **args})
+    same(layer, lambda x: channels(layer.weight) * theirs(x) + channels(layer.bias), x)
+    squares = np.pad(x.numpy() ** 2, ((0, 0), (layer.size // 2, layer.size // 2), (0, 0), (0, 0)))
+    sums = sum(squares[:, i : i + C] for i in range(layer.size))
+    x_hat = x.numpy() / (layer.k + layer.alpha / layer.size * sums) ** layer.beta
+    expected = channels(layer.weight) * torch.from_numpy(x_hat) + channels(layer.bias)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_salu_and_lrn_name_the_argument_that_is_out_of_range():
+    with pytest.raises(ValueError, match='curvature must be > 0, got 0'):
+        SALU(C, curvature=0)
+    with pytest.raises(ValueError, match='size must be >= 1, got 0'):
+        LRN(C, size=0)
 
 
 def test_ghost_bn_is_torchs_bn_on_each_virtual_batch(x):
