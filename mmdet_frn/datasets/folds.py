@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def write_folds(
         DatasetError: fewer than 2 folds or fewer images than folds, or the two parts name different
             categories.
     """
-    images, annotations, categories = _merge(folder)
+    content = _merge(folder)
+    images = content['images']
     if not 2 <= num_folds <= len(images):
         raise DatasetError(
             f'folds must be >= 2 and <= {len(images)}, the images of {folder.root}, got {num_folds}'
@@ -50,19 +52,48 @@ def write_folds(
         (root / 'annotations').mkdir(parents=True, exist_ok=True)
         _link(root / 'images' / 'from_train', folder.train_img)
         _link(root / 'images' / 'from_val', folder.val_img)
-        for split, is_test in (('train', False), ('val', True)):
-            content = {
-                'images': [i for i in images if (fold_of[i['id']] == k) == is_test],
-                'annotations': [a for a in annotations if (fold_of[a['image_id']] == k) == is_test],
-                'categories': categories,
-            }
-            write_text_atomic(root / 'annotations' / f'{split}.json', json.dumps(content))
+        _write(root, content, {i for i, fold in fold_of.items() if fold == k})
         folds.append(find_coco(root))
     return folds
 
 
-def _merge(folder: CocoFolder) -> tuple[list[dict], list[dict], list[dict]]:
-    """Return images, annotations and categories of both parts, numbered from 1 by file name."""
+def write_search_split(fold: CocoFolder, out: str | Path, part: float = 0.25) -> CocoFolder:
+    """Split the training images of a fold, for choices that must not see its test images.
+
+    Args:
+        fold: One of :func:`write_folds`.
+        out: Folder of the split, created where it is missing; the same split is written again.
+        part: Share of the training images to evaluate on, > 0 and < 1. Default 0.25.
+
+    Raises:
+        ValueError: part is out of its range.
+    """
+    if not 0 < part < 1:
+        raise ValueError(f'part must be > 0 and < 1, got {part}')
+    content = read_coco(fold.train_ann)
+    ids = [image['id'] for image in content['images']]
+    random.Random(0).shuffle(ids)
+    root = Path(out)
+    (root / 'annotations').mkdir(parents=True, exist_ok=True)
+    _link(root / 'images', fold.train_img)
+    _write(root, content, set(ids[: round(part * len(ids))]))
+    return find_coco(root)
+
+
+def _write(root: Path, content: dict, test_ids: set[int]) -> None:
+    for split, is_test in (('train', False), ('val', True)):
+        part = {
+            'images': [i for i in content['images'] if (i['id'] in test_ids) == is_test],
+            'annotations': [
+                a for a in content['annotations'] if (a['image_id'] in test_ids) == is_test
+            ],
+            'categories': content['categories'],
+        }
+        write_text_atomic(root / 'annotations' / f'{split}.json', json.dumps(part))
+
+
+def _merge(folder: CocoFolder) -> dict:
+    """Return COCO's content of both parts, images numbered from 1 by file name."""
     images, annotations, categories = [], [], None
     for ann, part in ((folder.train_ann, 'from_train'), (folder.val_ann, 'from_val')):
         content = read_coco(ann)
@@ -83,11 +114,13 @@ def _merge(folder: CocoFolder) -> tuple[list[dict], list[dict], list[dict]]:
     images.sort(key=lambda image: image['file_name'])
     for number, image in enumerate(images, start=1):
         image['id'] = number
-    return (
-        images,
-        [dict(a, image_id=image['id'], id=n) for n, (image, a) in enumerate(annotations, start=1)],
-        categories,
-    )
+    return {
+        'images': images,
+        'annotations': [
+            dict(a, image_id=image['id'], id=n) for n, (image, a) in enumerate(annotations, start=1)
+        ],
+        'categories': categories,
+    }
 
 
 def _link(link: Path, target: Path) -> None:

@@ -3,7 +3,7 @@ from itertools import chain
 
 import pytest
 
-from mmdet_frn.datasets import DatasetError, check_coco, find_coco, write_folds
+from mmdet_frn.datasets import DatasetError, check_coco, find_coco, write_folds, write_search_split
 
 
 def read(path):
@@ -91,3 +91,20 @@ def test_category_ids_of_the_parts_may_differ_but_not_the_names(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match='name different categories'):
         write_folds(find_coco(tmp_path), 2, tmp_path / 'folds')
+
+
+def test_a_search_split_takes_a_quarter_of_the_training_images(folds, tmp_path):
+    split = write_search_split(folds[0], tmp_path / 'split')
+    train, held_out = boxes_by_image(split.train_ann), boxes_by_image(split.val_ann)
+    assert train | held_out == boxes_by_image(folds[0].train_ann)
+    assert not train.keys() & held_out.keys()
+    assert len(held_out) == round(len(train | held_out) / 4)
+    check_coco(split.val_ann, split.val_img, purpose='eval')
+    again = write_search_split(folds[0], tmp_path / 'again')
+    assert read(again.val_ann) == read(split.val_ann)
+
+
+@pytest.mark.parametrize('part', [0, 1, 1.5])
+def test_the_part_of_a_search_split_must_be_a_share(folds, tmp_path, part):
+    with pytest.raises(ValueError, match=f'part must be > 0 and < 1, got {part}'):
+        write_search_split(folds[0], tmp_path, part)

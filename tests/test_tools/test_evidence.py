@@ -6,17 +6,40 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Number, norm, images a step, seed, base learning rate, learning rate.
+ROW = re.compile(r'^ *\d+ +(\S.*?) +(\d) +(\d+(?:, fold \d)?) +(\S+) +(\S+) +\d+ ', re.MULTILINE)
 
 
-def test_the_plan_has_six_seeds_of_each_detector_and_a_duration(tmp_path):
-    command = [sys.executable, 'tools/evidence.py', '--plan', '--work-dir', str(tmp_path)]
+def plan(*args):
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, 'tools/evidence.py', '--plan', *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    rows = re.findall(r'^ *(\d+) +(\S.*?) +2 +([0-5]) ', done.stdout, re.MULTILINE)
-    norms = ['BN', 'GN', 'GN+TLU', 'FRN (tau 0)', 'FRN (tau -0.5)', 'FRN (tau -1)']
-    assert [(norm, int(seed)) for _, norm, seed in rows] == [
-        (norm, seed) for norm in norms for seed in range(6)
-    ]
     assert re.search(r'Left: \S+ GPU-hours, \S+ days \(\d+:\d\d:\d\d\)', done.stdout)
+    return ROW.findall(done.stdout)
+
+
+def test_three_rates_for_each_detector_then_six_seeds(tmp_path):
+    rows = plan('--work-dir', tmp_path, '--steps', 4)
+    norms = ['BN', 'GN', 'GN+TLU', 'FRN (tau 0)', 'FRN (tau -0.5)', 'FRN (tau -1)']
+    searched, final = rows[:18], rows[18:]
+    assert searched == [
+        (norm, '2', '100', rate, rate) for norm in norms for rate in ('0.0005', '0.001', '0.002')
+    ]
+    assert [row[:3] for row in final] == [(norm, '2', str(s)) for norm in norms for s in range(6)]
+
+
+def test_folds_of_a_users_images_at_four_batch_sizes(tiny_shapes, tmp_path):
+    config = ROOT / 'configs/shapes/retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128.py'
+    copy = tmp_path / 'detector_frn-tau-05_shapes.py'
+    copy.write_text(f'_base_ = {str(config)!r}')
+    rows = plan(copy, '--data', tiny_shapes, '--work-dir', tmp_path / 'out', '--steps', 8)
+    assert [(images, seed) for _, images, seed, _, _ in rows if seed != '100'] == [
+        (images, f'0, fold {fold}') for images in '2841' for fold in range(5)
+    ]
+    assert (tmp_path / 'out/search_data/annotations/val.json').is_file()
