@@ -83,8 +83,8 @@ def build(folder: Path, only: str = '', objects: Path | None = None, planted=Non
         path: [*FLAGS, *HOOKS, *include, '-x', 'c++', path]
         for path in sorted((folder / 'cuda').glob('*.cu'))
     }
-    for name in ('machine.cpp', 'entry.cpp'):
-        jobs[HERE / name] = [*FLAGS, *include, HERE / name]
+    for path in (HERE / 'entry.cpp', *(HERE / 'machine').glob('*.cpp')):
+        jobs[path] = [*FLAGS, *include, path]
     links = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         running = []

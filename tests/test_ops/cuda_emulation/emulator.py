@@ -8,7 +8,7 @@ import torch
 from frn_equations import Inputs
 from torch import Tensor
 
-# Places in machine.cpp's kDevices.
+# Places in kDevices of machine/machine.h.
 SM_90, SM_90_CLUSTERS_OF_8, SM_80, SMALL_SM_75 = range(4)
 ASCENDING, DESCENDING, RANDOM = 0, 1, 2  # order of threads; above 2: other random ones
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

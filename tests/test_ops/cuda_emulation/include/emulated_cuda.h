@@ -1,5 +1,5 @@
 // What the kernels and launchers use of CUDA, for a C++ compiler: language, intrinsics, runtime.
-// machine.cpp runs the threads and checks what they do.
+// The files of machine/ run the threads and check what they do.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@
 #define __global__
 #define __forceinline__ inline __attribute__((always_inline))
 
-// The calling thread's coordinates: machine.cpp sets them whenever it switches threads.
+// The calling thread's coordinates: machine/fibers.cpp sets them whenever it switches threads.
 struct uint3 {
   unsigned x = 0, y = 0, z = 0;
 };
