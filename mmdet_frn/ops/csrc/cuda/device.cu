@@ -2,7 +2,9 @@
 #include <c10/cuda/CUDAFunctions.h>
 
 #include <mutex>
+#include <set>
 #include <unordered_map>
+#include <utility>
 
 #include "device.h"
 #include "frn_norm.cuh"
@@ -21,7 +23,7 @@ int max_cluster(const cudaDeviceProp& device) {
   cudaFuncAttributes attributes{};
   C10_CUDA_CHECK(cudaFuncGetAttributes(&attributes, entry));
   if (device.major < 9 || attributes.ptxVersion < 90) return 1;
-  C10_CUDA_CHECK(cudaFuncSetAttribute(entry, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
+  allow_large_clusters(entry);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(kMaxCluster);
   config.blockDim = dim3(max_threads(Scope::kCluster, true, sizeof(float), kBackwardCut));
@@ -49,6 +51,16 @@ const DeviceFigures& device_figures() {
              .first;
   }
   return it->second;
+}
+
+void allow_large_clusters(const void* kernel) {
+  static std::mutex mutex;
+  static std::set<std::pair<int, const void*>> allowed;
+  const std::pair<int, const void*> key(static_cast<int>(c10::cuda::current_device()), kernel);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (allowed.count(key) != 0) return;
+  C10_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
+  allowed.insert(key);
 }
 
 }  // namespace mmdet_frn

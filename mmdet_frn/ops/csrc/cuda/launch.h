@@ -110,11 +110,7 @@ void launch(void (*kernel)(KernelArgs...), dim3 grid, dim3 block, int cluster, A
     attribute.val.clusterDim.z = 1;
     config.attrs = &attribute;
     config.numAttrs = 1;
-    // Beyond 8 blocks a cluster is not portable, and each kernel has to opt in.
-    if (cluster > 8) {
-      C10_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                          cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
-    }
+    if (cluster > 8) allow_large_clusters(reinterpret_cast<const void*>(kernel));
   }
   C10_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...));
   C10_CUDA_KERNEL_LAUNCH_CHECK();

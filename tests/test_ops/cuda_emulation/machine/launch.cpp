@@ -2,7 +2,7 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 
-#include <map>
+#include <set>
 
 #include "machine.h"
 
@@ -25,7 +25,7 @@ bool g_failed = false;
 
 namespace {
 
-std::map<const void*, bool> g_large_clusters;
+std::set<std::pair<int, const void*>> g_large_clusters;  // allowed: device, kernel
 std::string g_errors, g_log;
 
 std::string kernel_name() {
@@ -72,7 +72,8 @@ int launch(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(voi
   const bool cluster_fits =
       g_launch.cluster == 1 ||
       (g_launch.cluster <= device.max_cluster &&
-       (g_launch.cluster <= 8 || g_large_clusters[kernel]) && gridDim.x % g_launch.cluster == 0);
+       (g_launch.cluster <= 8 || g_large_clusters.count({g_device, kernel}) != 0) &&
+       gridDim.x % g_launch.cluster == 0);
   if (!cluster_fits) error("a cluster of " + std::to_string(g_launch.cluster) + " not allowed");
   if (g_launch.threads > kMaxThreads || g_launch.threads % kWarp) error("an impossible block");
   if (gridDim.y > 65535 || gridDim.z != 1 || blockDim.z != 1) error("an impossible grid");
@@ -85,9 +86,10 @@ int launch(const cudaLaunchConfig_t& config, const void* kernel, void (*run)(voi
 
 }  // namespace emulation
 
-cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
-  emulation::g_large_clusters[kernel] = value != 0;
-  return cudaSuccess;
+// CUDA takes it any number of times; the launchers are to spend one call per kernel and device.
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int) {
+  const bool first = emulation::g_large_clusters.insert({emulation::g_device, kernel}).second;
+  return first ? cudaSuccess : cudaErrorInvalidConfiguration;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
   attributes->ptxVersion = emulation::kDevices[emulation::g_device].capability;
