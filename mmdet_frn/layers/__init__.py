@@ -8,14 +8,18 @@ from .channel_prelu import ChannelPReLU
 from .dyt import Derf, DyT
 from .evonorm import EvoNormB0, EvoNormS0, EvoNormS0a
 from .frn import FRN
+from .gain import Gain, SkipInit
 from .gfrn import GFRN, LFRN
 from .ghost_bn import GhostBN
 from .grn import GRN
 from .lrn import LRN
+from .no_norm import NoNorm
 from .norm_act import build_act, build_activation, contains_act, norm_act
+from .parametrized_conv import SpectralNormConv, WeightNormConv
 from .pixel_norms import LN2d, RMSNorm2d
 from .prior import Prior, prior_of
 from .salu import SALU
+from .scaled_ws_conv import ScaledWSConv
 from .shared_conv import SharedConv
 from .switchable_norm import SwitchableNorm
 from .tlu import TLU
@@ -37,12 +41,18 @@ __all__ = [
     'EvoNormB0',
     'EvoNormS0',
     'EvoNormS0a',
+    'Gain',
     'GhostBN',
     'LN2d',
+    'NoNorm',
     'Prior',
     'RMSNorm2d',
+    'ScaledWSConv',
     'SharedConv',
+    'SkipInit',
+    'SpectralNormConv',
     'SwitchableNorm',
+    'WeightNormConv',
     'build_act',
     'build_activation',
     'contains_act',

@@ -1,7 +1,7 @@
 """Detector parts, registered with MMDetection."""
 
-from .backbones import NormActResNet
+from .backbones import NFResNet, NormActResNet
 from .dense_heads import NormActRetinaHead
 from .necks import NormActFPN
 
-__all__ = ['NormActFPN', 'NormActResNet', 'NormActRetinaHead']
+__all__ = ['NFResNet', 'NormActFPN', 'NormActResNet', 'NormActRetinaHead']

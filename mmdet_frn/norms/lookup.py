@@ -8,6 +8,8 @@ from mmcv.cnn import is_norm
 from mmengine.config import Config
 from torch import nn
 
+from mmdet_frn.layers import Gain
+
 from .row import Norm
 from .table import ACTS, NORMS
 
@@ -47,8 +49,9 @@ def norm_label(cfg: Config) -> str:
     """Name a detector by its backbone's normalisation, as the rows of the paper's Table 6 do.
 
     A norm's label stands for the norm with the activation of its row: FRN is FRN with TLU, GN is
-    GN with ReLU. Another activation is spelled out, as in 'FRN+ReLU', and so is a convolution with
-    a normalised weight, as in 'GN+ConvWS'. A star marks a pretrained backbone.
+    GN with ReLU. Another activation is spelled out, as in 'FRN+ReLU', and so are a convolution with
+    a normalised weight, as in 'GN+ConvWS', SkipInit, a normaliser-free backbone and adaptive
+    gradient clipping. A star marks a pretrained backbone.
     """
     backbone = cfg.model.backbone
     norm_cfg = backbone.get('norm_cfg') or {'type': 'BN'}
@@ -60,6 +63,12 @@ def norm_label(cfg: Config) -> str:
     conv = _name((backbone.get('conv_cfg') or {'type': 'Conv2d'})['type'])
     if conv not in ('Conv2d', 'Conv'):
         label += f'+{conv}'
+    if backbone.get('skip_init'):
+        label += '+SkipInit'
+    if _name(backbone.get('type', '')) == 'NFResNet':
+        label = 'NF-ResNet'
+    if 'AGC' in _name((cfg.get('optim_wrapper') or {}).get('type', '')):
+        label += '+AGC'
     pretrained = (backbone.get('init_cfg') or {}).get('type') == 'Pretrained'
     return f'{label}*' if pretrained else label
 
@@ -76,6 +85,7 @@ def is_in_table(module: nn.Module) -> bool:
 def follows_norm_decay(module: nn.Module) -> bool:
     """Return whether ``norm_decay_mult`` should reach ``module`` and MMEngine does not see to it.
 
-    True for the norms and activations of the table but for PyTorch's norms, which MMEngine knows.
+    True for the norms and activations of the table but for PyTorch's norms, which MMEngine knows,
+    and for gains.
     """
-    return is_in_table(module) and not is_norm(module)
+    return isinstance(module, Gain) or (is_in_table(module) and not is_norm(module))

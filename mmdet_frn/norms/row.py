@@ -1,4 +1,4 @@
-"""A row of the table of norms, and one of the table of activations."""
+"""A row of the tables of norms, of activations and of convolutions."""
 
 from __future__ import annotations
 
@@ -25,6 +25,26 @@ class Act:
     def label(self) -> str:
         """Name in tables: the registered type."""
         return self.act_cfg['type']
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution whose weight is normalised.
+
+    Args:
+        layer: Class that ``conv_cfg`` builds.
+        conv_cfg: Config, as for MMCV's ``build_conv_layer``.
+        source: Publication, or library that ships it.
+    """
+
+    layer: type[nn.Module]
+    conv_cfg: dict
+    source: str
+
+    @property
+    def label(self) -> str:
+        """Name in tables: the registered type."""
+        return self.conv_cfg['type']
 
 
 @dataclass(frozen=True)

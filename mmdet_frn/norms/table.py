@@ -1,7 +1,8 @@
-"""The table: every norm and activation that configs, labels, decay, benchmarks and tests know."""
+"""The tables of norms, activations and convolutions that configs, benchmarks and tests know."""
 
 from __future__ import annotations
 
+from mmcv.cnn.bricks.conv_ws import ConvWS2d
 from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 
@@ -23,11 +24,15 @@ from mmdet_frn.layers import (
     EvoNormS0a,
     GhostBN,
     LN2d,
+    NoNorm,
     RMSNorm2d,
+    ScaledWSConv,
+    SpectralNormConv,
     SwitchableNorm,
+    WeightNormConv,
 )
 
-from .row import Act, Norm
+from .row import Act, Conv, Norm
 
 # Where tau starts in the configs that name no other value, by docs/results/shapes.md: from 0, where
 # TLU is ReLU, whole feature maps stay below their threshold. The paper gives no value; its own
@@ -40,6 +45,13 @@ ACTS = [
     Act(TLU, _TLU, 'Singh and Krishnan 2020, eq. (3)'),
     Act(AffineTLU, {'type': 'AffineTLU', 'init': TAU_INIT}, 'Singh and Krishnan 2020, Table 5'),
     Act(ChannelPReLU, {'type': 'ChannelPReLU'}, 'He et al. 2015; PyTorch'),
+]
+
+CONVS = [
+    Conv(ConvWS2d, {'type': 'ConvWS'}, 'Qiao et al. 2019; MMCV'),
+    Conv(ScaledWSConv, {'type': 'ScaledWSConv'}, 'Brock et al. 2021'),
+    Conv(WeightNormConv, {'type': 'WeightNormConv'}, 'Salimans and Kingma 2016; PyTorch'),
+    Conv(SpectralNormConv, {'type': 'SpectralNormConv'}, 'Miyato et al. 2018; PyTorch'),
 ]
 
 NORMS = [
@@ -142,4 +154,5 @@ NORMS = [
         uses_batch=True,
         source='Luo et al. 2019, eq. (3)-(5)',
     ),
+    Norm('NoNorm', NoNorm, {'type': 'NoNorm'}, False, 'De and Smith 2020', zero_init=False),
 ]

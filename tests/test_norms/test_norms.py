@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmdet_frn.layers import FRN
-from mmdet_frn.norms import ACTS, NORMS, Norm, add_norm, find_norm, norm_label, use_norm
+from mmdet_frn.norms import ACTS, CONVS, NORMS, Norm, add_norm, find_norm, norm_label, use_norm
 from mmdet_frn.norms.table import TAU_INIT
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'norms.md'
@@ -48,6 +48,10 @@ def test_the_page_has_a_line_for_each_activation():
     assert [cell[0] for cell in page_rows('type')] == [f'`{act.label}`' for act in ACTS]
 
 
+def test_the_page_has_a_line_for_each_convolution():
+    assert [cell[0] for cell in page_rows('conv_cfg')] == [f'`{conv.label}`' for conv in CONVS]
+
+
 @pytest.mark.parametrize(
     ('backbone', 'label'),
     [
@@ -59,6 +63,8 @@ def test_the_page_has_a_line_for_each_activation():
         ({'norm_cfg': {'type': 'FRN', 'learnable_eps': True}}, 'FRN learned eps+ReLU'),
         ({'norm_cfg': {'type': 'LN2d'}, 'act_cfg': {'type': nn.SiLU}}, 'LN2d+SiLU'),
         ({'norm_cfg': {'type': 'GN'}, 'conv_cfg': {'type': 'ConvWS'}}, 'GN+ConvWS'),
+        ({'norm_cfg': {'type': 'NoNorm'}, 'skip_init': True}, 'NoNorm+SkipInit'),
+        ({'type': 'NFResNet', 'conv_cfg': {'type': 'ScaledWSConv'}}, 'NF-ResNet'),
         ({'init_cfg': {'type': 'Pretrained'}}, 'BN*'),
     ],
 )

@@ -8,12 +8,12 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdet_frn.layers import build_act, contains_act, norm_act
+from mmdet_frn.layers import SkipInit, build_act, contains_act, norm_act
 
 RELU = {'type': 'ReLU'}
 
 
-def _run(block: nn.Module, x: Tensor) -> Tensor:
+def run_block(block: nn.Module, x: Tensor) -> Tensor:
     """Run a residual block, recomputing it in the backward pass where ``with_cp`` asks for it."""
     if block.with_cp and x.requires_grad:
         return checkpoint(block.residual_forward, x, use_reentrant=False)
@@ -35,7 +35,7 @@ class NormActBasicBlock(BasicBlock):
         identity = x if self.downsample is None else self.downsample(x)
         return norm_act(out, self.norm2, self.act2, residual=identity)
 
-    forward = _run
+    forward = run_block
 
 
 class NormActBottleneck(Bottleneck):
@@ -65,7 +65,7 @@ class NormActBottleneck(Bottleneck):
             return self.act3(out + identity)
         return norm_act(out, self.norm3, self.act3, residual=identity)
 
-    forward = _run
+    forward = run_block
 
 
 @MODELS.register_module()
@@ -81,6 +81,8 @@ class NormActResNet(ResNet):
     Args:
         depth: 18, 34, 50, 101 or 152.
         act_cfg: Config of the activations; a TLU's ``num_features`` is filled in. Default ReLU.
+        skip_init: Multiply each block's last norm by a learned number, 0 at first (SkipInit); with
+            the norm ``NoNorm`` that is De and Smith's network without norms. Default False.
         kwargs: All others of MMDetection's ResNet, ``norm_cfg`` and ``init_cfg`` among them.
     """
 
@@ -89,8 +91,11 @@ class NormActResNet(ResNet):
         for depth, (block, stages) in ResNet.arch_settings.items()
     }
 
-    def __init__(self, depth: int, *, act_cfg: dict = RELU, **kwargs) -> None:
+    def __init__(
+        self, depth: int, *, act_cfg: dict = RELU, skip_init: bool = False, **kwargs
+    ) -> None:
         self.act_cfg = act_cfg
+        self.skip_init = skip_init
         self._default_init = not (kwargs.get('init_cfg') or kwargs.get('pretrained'))
         super().__init__(depth, **kwargs)
 
@@ -103,6 +108,9 @@ class NormActResNet(ResNet):
         for block in layer:
             if block.downsample is not None and contains_act(block.downsample[-1]):
                 block.downsample[-1].remove_act()
+            if self.skip_init:
+                last = block.norm2_name if isinstance(block, BasicBlock) else block.norm3_name
+                setattr(block, last, SkipInit(getattr(block, last)))
         return layer
 
     def _make_stem_layer(self, in_channels: int, stem_channels: int) -> None:

@@ -1,0 +1,5 @@
+_base_ = '../_base_/retinanet_r18-w32_fpn_shapes.py'
+from mmdet_frn.norms import use_norm
+
+model = use_norm('NoNorm', conv=dict(type='ScaledWSConv'))
+model['backbone']['type'] = 'NFResNet'
