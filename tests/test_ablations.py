@@ -11,7 +11,7 @@ from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from mmdet_frn.norms import NORMS, norm_label
+from mmdet_frn.norms import CONVS, NORMS, norm_label
 
 FOLDER = Path(__file__).resolve().parents[1] / 'configs' / 'ablations'
 CONFIGS = sorted(FOLDER.glob('*.py'))
@@ -41,7 +41,10 @@ def test_tables_3_and_5_are_there_row_by_row():
 def test_every_norm_of_the_table_has_a_config():
     labels = {norm_label(load(path)) for path in CONFIGS}
     assert len(labels) == len(CONFIGS)
-    assert {row.label for row in NORMS} | {'GN+ConvWS', 'FRN+ConvWS'} <= labels
+    others = {'GN+ConvWS', 'FRN+ConvWS', 'NoNorm+SkipInit', 'NF-ResNet', 'NF-ResNet+AGC'}
+    assert {row.label for row in NORMS} | others <= labels
+    convs = [(load(path).model.backbone.get('conv_cfg') or {}).get('type') for path in CONFIGS]
+    assert {row.label for row in CONVS} <= set(convs)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem.split('_')[3])

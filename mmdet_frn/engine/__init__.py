@@ -2,6 +2,7 @@
 
 from . import flops
 from .accumulation import accumulate
+from .agc import AGCOptimWrapper, AmpAGCOptimWrapper
 from .channels_last_hook import ChannelsLastHook
 from .dead_maps_hook import DeadMapsHook
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
@@ -13,6 +14,8 @@ from .stop_at_invalid_loss_hook import StopAtInvalidLossHook
 from .stream_sampler import StreamIndex, StreamSampler
 
 __all__ = [
+    'AGCOptimWrapper',
+    'AmpAGCOptimWrapper',
     'ChannelsLastHook',
     'DeadMapsHook',
     'NormDecayOptimWrapperConstructor',

@@ -64,7 +64,8 @@ def train_detector(
                 '--amp needs a GPU, and MMEngine finds none (its AmpOptimWrapper refuses a CPU, in '
                 'bfloat16 too); leave it out'
             )
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        agc = cfg.optim_wrapper.get('type') == 'AGCOptimWrapper'
+        cfg.optim_wrapper.type = 'AmpAGCOptimWrapper' if agc else 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if channels_last:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ChannelsLastHook')]
