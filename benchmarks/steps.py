@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from mmdet.registry import MODELS
-from mmdet.testing import demo_mm_inputs
-from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from torch import nn
 
 from mmdet_frn.ops.library import has_kernels, reference_only
+from mmdet_frn.utils.step_timer import random_step
 
 from .memory import peak_bytes
 from .rows import summarise
@@ -42,7 +37,7 @@ def measure_steps(
     rounds: int,
     dtype: torch.dtype = torch.float32,
 ) -> list[Step]:
-    """Time forward, loss and backward of detectors in turns, on random images with five boxes each.
+    """Time forward, loss and backward of detectors in turns, on random images.
 
     Args:
         configs: The detectors by name. A name that ends in 'reference' runs on the reference ops,
@@ -53,20 +48,15 @@ def measure_steps(
         rounds: Steps of each detector, after one that is not timed.
         dtype: bf16 or fp16 for autocast to it.
     """
-    register_all_modules()
     steps, found = {}, {}
     for name, cfg in configs.items():
         try:
             if name.endswith('fused') and not has_kernels(device.type):
                 raise RuntimeError(f'no fused kernels for {device.type} in this build')
-            model = _build(cfg, device)
-            shape = (3, size, size)
-            classes = cfg.model.bbox_head.num_classes
-            data = demo_mm_inputs(
-                images, [shape] * images, [5] * images, num_classes=classes, device=device
-            )
-            data = model.data_preprocessor(data, training=True)
-            step = partial(_step, model, data, name, dtype)
+            shape = (size, size)
+            step = random_step(cfg, images, shape, device, update=False, dtype=dtype)
+            if name.endswith('reference'):
+                step = reference_only()(step)
             step()
             found[name] = Step(name, peak_megabytes=peak_bytes(step, device) / 1e6)
             steps[name] = step
@@ -76,22 +66,6 @@ def measure_steps(
     for name, seconds in interleave(steps, device, 0.0, rounds).items():
         found[name] = Step(name, **summarise(seconds), peak_megabytes=found[name].peak_megabytes)
     return list(found.values())
-
-
-def _build(cfg: Config, device: torch.device) -> nn.Module:
-    torch.manual_seed(0)
-    return MODELS.build(cfg.model).to(device).train()
-
-
-def _step(model: nn.Module, data: dict, name: str, dtype: torch.dtype) -> None:
-    with ExitStack() as stack:
-        if name.endswith('reference'):
-            stack.enter_context(reference_only())
-        if dtype != torch.float32:
-            stack.enter_context(torch.autocast(data['inputs'].device.type, dtype))
-        losses = model(**data, mode='loss')
-    model.parse_losses(losses)[0].backward()
-    model.zero_grad(set_to_none=True)
 
 
 def to_markdown(steps: list[Step]) -> str:
