@@ -7,6 +7,6 @@ included. Detector parts belong to MMDetection's own ``MODELS``, a child of that
 
 from mmengine.registry import MODELS as NORM_LAYERS
 
-ACTIVATION_LAYERS = NORM_LAYERS
+ACTIVATION_LAYERS = CONV_LAYERS = NORM_LAYERS
 
-__all__ = ['ACTIVATION_LAYERS', 'NORM_LAYERS']
+__all__ = ['ACTIVATION_LAYERS', 'CONV_LAYERS', 'NORM_LAYERS']

@@ -15,6 +15,8 @@ from .grn import GRN
 from .lrn import LRN
 from .no_norm import NoNorm
 from .norm_act import build_act, build_activation, contains_act, norm_act
+from .pad_masked import PadMasked, PadMaskedConv, PadMaskedFRN, PadMaskedGN, PadMaskedMaxPool
+from .padding import set_image_sizes
 from .parametrized_conv import SpectralNormConv, WeightNormConv
 from .pixel_norms import LN2d, RMSNorm2d
 from .prior import Prior, prior_of
@@ -45,6 +47,11 @@ __all__ = [
     'GhostBN',
     'LN2d',
     'NoNorm',
+    'PadMasked',
+    'PadMaskedConv',
+    'PadMaskedFRN',
+    'PadMaskedGN',
+    'PadMaskedMaxPool',
     'Prior',
     'RMSNorm2d',
     'ScaledWSConv',
@@ -59,4 +66,5 @@ __all__ = [
     'frn_from_batch_norm',
     'norm_act',
     'prior_of',
+    'set_image_sizes',
 ]

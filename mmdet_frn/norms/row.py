@@ -61,6 +61,7 @@ class Norm:
             needs one only after a sum.
         zero_init: Whether a weight of 0 makes its output 0, as the last norm of a residual block
             may start. Default True.
+        model: Other settings of a detector that :func:`use_norm` makes for it. Default none.
     """
 
     label: str
@@ -70,3 +71,4 @@ class Norm:
     source: str
     act_cfg: dict = field(default_factory=lambda: {'type': 'ReLU'})
     zero_init: bool = True
+    model: dict = field(default_factory=dict)

@@ -25,6 +25,8 @@ from mmdet_frn.layers import (
     GhostBN,
     LN2d,
     NoNorm,
+    PadMaskedFRN,
+    PadMaskedGN,
     RMSNorm2d,
     ScaledWSConv,
     SpectralNormConv,
@@ -39,6 +41,12 @@ from .row import Act, Conv, Norm
 # configs (Table 6) start at 0.
 TAU_INIT = -0.5
 _TLU = {'type': 'TLU', 'init': TAU_INIT}
+# What lets a norm leave out the padding of a batch: the preprocessor that knows it, and zeros for
+# FPN's output convolutions to see there, as its laterals have no norm.
+_PAD_MASKED = {
+    'data_preprocessor': {'type': 'PadMaskedDetDataPreprocessor'},
+    'neck': {'conv_cfg': {'type': 'PadMaskedConv'}},
+}
 
 ACTS = [
     Act(nn.ReLU, {'type': 'ReLU'}, 'PyTorch'),
@@ -155,4 +163,21 @@ NORMS = [
         source='Luo et al. 2019, eq. (3)-(5)',
     ),
     Norm('NoNorm', NoNorm, {'type': 'NoNorm'}, False, 'De and Smith 2020', zero_init=False),
+    Norm(
+        'FRN pad-masked',
+        PadMaskedFRN,
+        {'type': 'PadMaskedFRN', 'eps': 1e-6},
+        uses_batch=False,
+        source='FRN without the padding of a batch',
+        act_cfg=_TLU,
+        model=_PAD_MASKED,
+    ),
+    Norm(
+        'GN pad-masked',
+        PadMaskedGN,
+        {'type': 'PadMaskedGN', 'num_groups': 32},
+        uses_batch=False,
+        source='GN without the padding of a batch',
+        model=_PAD_MASKED,
+    ),
 ]

@@ -49,6 +49,7 @@ def use_norm(
         norm['conv_cfg'] = conv
     both = {**norm, 'act_cfg': {'_delete_': True, **(act or row.act_cfg)}}
     parts = {'backbone': both, 'neck': both if neck_act else norm, 'bbox_head': both}
+    parts |= {name: {**part, **parts.get(name, {})} for name, part in row.model.items()}
     # Apart from each other: MMEngine takes `_delete_` out of the dict that it has merged.
     return {name: copy.deepcopy(part) for name, part in parts.items()}
 

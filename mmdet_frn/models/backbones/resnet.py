@@ -8,7 +8,14 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmdet_frn.layers import SkipInit, build_act, contains_act, norm_act
+from mmdet_frn.layers import (
+    PadMasked,
+    PadMaskedMaxPool,
+    SkipInit,
+    build_act,
+    contains_act,
+    norm_act,
+)
 
 RELU = {'type': 'ReLU'}
 
@@ -125,6 +132,8 @@ class NormActResNet(ResNet):
         else:
             del self.relu
             self.act1 = build_act(self.act_cfg, stem_channels, self.norm1)
+        if isinstance(self.stem[-2] if self.deep_stem else self.norm1, PadMasked):
+            self.maxpool = PadMaskedMaxPool(kernel_size=3, stride=2, padding=1)
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()

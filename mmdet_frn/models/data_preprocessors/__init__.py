@@ -1,0 +1,5 @@
+"""Data preprocessors."""
+
+from .pad_masked import PadMaskedDetDataPreprocessor
+
+__all__ = ['PadMaskedDetDataPreprocessor']
