@@ -21,12 +21,17 @@ from .config import build_detector, convert_cfg
 
 @dataclass(frozen=True)
 class Way:
-    """A way to convert: norm (None for BN itself), kappa, the weights kept, the prior's end."""
+    """A way to convert: norm (None for BN itself), kappa, the weights kept, and the prior's fate.
+
+    ``anneal`` takes the prior to 0; ``learn`` learns it per channel at so many times the learning
+    rate, without weight decay.
+    """
 
     norm: str | None
     kappa: float = 0.0
     weights: str = 'closed form'
     anneal: bool = False
+    learn: float = 0.0
 
 
 WAYS = {
@@ -36,6 +41,8 @@ WAYS = {
     'FRN': Way('FRN'),
     'FRN, kappa 10 annealed to 0': Way('FRN', 10, anneal=True),
     'FRN, kappa 10 kept': Way('FRN', 10),
+    'FRN, kappa learned from 10': Way('FRN', 10, learn=1),
+    'FRN, kappa learned from 10 at 100 times the rate': Way('FRN', 10, learn=100),
     'GN, gamma and beta copied': Way('GN'),
 }
 KAPPAS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
@@ -49,6 +56,8 @@ def prepare(cfg: Config, checkpoint: str, way: Way, folder: Path) -> Config:
         cfg.load_from = checkpoint
         return cfg
     norm_cfg = {'type': way.norm, **({'num_groups': 32} if way.norm == 'GN' else {})}
+    if way.learn:
+        norm_cfg['learnable_prior'] = True
     act_cfg = {'type': 'TLU'} if way.norm == 'FRN' else None
     converted = convert_cfg(cfg, norm_cfg, act_cfg, way.kappa)
     model = build_detector(converted)
@@ -103,6 +112,10 @@ def fine_tune(
         cfg.custom_hooks = [
             dict(type='PriorAnnealingHook', start=way.kappa, unit='kappa', curve='cosine')
         ]
+    if way.learn:
+        paramwise = cfg.optim_wrapper.setdefault('paramwise_cfg', {})
+        keys = paramwise.setdefault('custom_keys', {})
+        keys['prior.logit'] = dict(lr_mult=way.learn, decay_mult=0.0)
     runner = Runner.from_cfg(cfg)
     runner.train()
     return 100 * runner.test()['coco/bbox_mAP']
