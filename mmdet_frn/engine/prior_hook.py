@@ -23,8 +23,9 @@ _CURVES = {
 class PriorAnnealingHook(Hook):
     """Moves the prior of every FRN that has one from ``start`` to ``stop``, step by step.
 
-    The prior follows from the step alone, so a resumed training goes on with the right one. It is
-    saved with the weights. Learned priors are left alone.
+    The prior follows from the step alone, so a resumed training continues with the right one. It is
+    saved with the weights. Learned priors are left alone. An EMA of the model gets the same prior,
+    not the average of past ones.
 
     Args:
         start: At step ``begin``; a kappa, from 0 to ``math.inf``, or a lambda by ``unit``.
@@ -38,6 +39,8 @@ class PriorAnnealingHook(Hook):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    priority = 'LOW'  # after EMAHook, which may average buffers, and before CheckpointHook
 
     def __init__(
         self,
@@ -94,8 +97,10 @@ class PriorAnnealingHook(Hook):
 
     def _set(self, runner: Runner, step: int) -> None:
         prior = self.prior_at(step, runner.max_iters - 1)
-        for layer in _priors(runner.model):
-            layer.set(prior)
+        averaged = (getattr(hook, 'ema_model', None) for hook in runner.hooks)
+        for model in (runner.model, *averaged):
+            for layer in [] if model is None else _priors(model):
+                layer.set(prior)
 
 
 def _priors(model: nn.Module) -> list[Prior]:

@@ -4,6 +4,8 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import EMAHook
+from mmengine.runner import get_priority
 from torch import nn
 
 from mmdet_frn.engine import PriorAnnealingHook
@@ -34,7 +36,7 @@ def test_prior_follows_its_curve_from_the_step_alone(kwargs, expected):
 def test_every_prior_that_is_not_learned_is_set_for_the_step_and_then_the_next():
     learned = FRN(3, prior=0.9, learnable_prior=True)
     model = nn.Sequential(FRN(3, prior=0.9), FRN(3), learned)
-    runner = SimpleNamespace(model=model, iter=1, max_iters=5)
+    runner = SimpleNamespace(model=model, iter=1, max_iters=5, hooks=[])
     hook = PriorAnnealingHook(start=0.8)
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
@@ -42,6 +44,18 @@ def test_every_prior_that_is_not_learned_is_set_for_the_step_and_then_the_next()
     hook.after_train_iter(runner, 0)
     assert model[0].prior.value.item() == pytest.approx(0.4)
     assert learned.prior.kappa().tolist() == pytest.approx([9, 9, 9])
+
+
+def test_an_average_of_the_model_has_the_prior_of_the_step():
+    model = nn.Sequential(FRN(3, prior=0.9))
+    average = EMAHook(update_buffers=True, momentum=0.01)
+    hook = PriorAnnealingHook(start=0.8)
+    runner = SimpleNamespace(model=model, iter=4, max_iters=5, hooks=[average, hook])
+    average.before_run(runner)
+    assert get_priority(average.priority) < get_priority(hook.priority)
+    for each in (average, hook):
+        each.after_train_iter(runner, 0)
+    assert average.ema_model.module[0].prior.value.item() == model[0].prior.value.item() == 0
 
 
 def test_a_model_without_priors_is_refused():
