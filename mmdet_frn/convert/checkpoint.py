@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 
 from mmdet_frn.engine.checkpoint import read_checkpoint, safe_checkpoints
 from mmdet_frn.utils.errors import UsageError
+from mmdet_frn.utils.files import write_bytes_atomic, write_text_atomic
 
 from .calibrate import Agreement, agreement, choose_kappa
 from .config import build_detector, convert_cfg
@@ -93,8 +95,10 @@ def convert_checkpoint(
     written.resume = False
     meta['cfg'] = written.pretty_text
     _check(written, model.state_dict())
-    torch.save({'state_dict': model.state_dict(), 'meta': meta}, paths[1])
-    written.dump(paths[0])
+    weights = io.BytesIO()
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, weights)
+    write_bytes_atomic(paths[1], weights.getvalue())
+    write_text_atomic(paths[0], written.pretty_text)
     return Converted(*paths, report, agreements)
 
 
