@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.parameter import is_lazy
 
 
 @dataclass(frozen=True)
 class BatchNorm:
     """A BN module and what it computes in evaluation mode; tensors are (C,).
 
-    ``drop`` and ``act`` are those that timm's norm layers contain, None for others.
+    ``drop`` and ``act`` are those that timm's norm layers contain, None for others. ``trains`` says
+    whether gamma and whether beta do.
     """
 
     module: nn.Module
@@ -23,7 +27,7 @@ class BatchNorm:
     mean: Tensor
     var: Tensor
     eps: float
-    trainable: bool
+    trains: tuple[bool, bool]
     drop: nn.Module | None
     act: nn.Module | None
 
@@ -35,7 +39,21 @@ class BatchNorm:
     @property
     def nu2(self) -> Tensor:
         """Mean square of the population, p = mean^2 + var + eps."""
-        return self.mean.square() + self.var + self.eps
+        return self.mean.float().square() + self.var.float() + self.eps
+
+    def explains(self, x: Tensor, out: Any) -> bool:
+        """Whether ``out`` is what the BN makes of x in evaluation mode, activation included."""
+        if not isinstance(out, Tensor):
+            return False
+        statistics = (t.float() for t in (self.mean, self.var, self.gamma, self.beta))
+        expected = F.batch_norm(x.float(), *statistics, eps=self.eps)
+        for inside in (self.drop, self.act):
+            expected = expected if inside is None else inside(expected)
+        if expected.numel() == 0 or not expected.isfinite().all():
+            return True  # nothing can be told
+        half = torch.finfo(out.dtype).bits < 32
+        largest = expected.abs().max().clamp(min=1e-6)
+        return bool((out.float() - expected).abs().max() <= (0.05 if half else 1e-3) * largest)
 
 
 def is_batch_norm(module: nn.Module) -> bool:
@@ -50,18 +68,24 @@ def is_batch_norm(module: nn.Module) -> bool:
 
 
 def read_batch_norm(module: nn.Module) -> BatchNorm | str:
-    """Read a BN module; return the reason where it cannot be converted."""
+    """Read a BN module; return the reason where it cannot be converted.
+
+    Raises:
+        ValueError: it has no statistics yet, as a lazy one before its first input.
+    """
     mean, var = module.running_mean, module.running_var
+    if is_lazy(mean):
+        raise ValueError('the model has lazy modules; run it once on an input, then convert it')
     if mean is None or var is None:
         return 'has no running statistics (track_running_stats=False)'
     if not (mean.isfinite().all() and var.isfinite().all() and (var >= 0).all()):
         return 'its running statistics are not finite, or a variance is below 0'
     gamma, beta = getattr(module, 'weight', None), getattr(module, 'bias', None)
-    trainable = not isinstance(gamma, Tensor) or gamma.requires_grad
+    trains = tuple(not isinstance(t, Tensor) or t.requires_grad for t in (gamma, beta))
     gamma = torch.ones_like(mean) if gamma is None else gamma.detach()
     beta = torch.zeros_like(mean) if beta is None else beta.detach()
     children = dict(module.named_children())
     drop, act = children.pop('drop', None), children.pop('act', None)
     if children:
         return f'contains {", ".join(children)}, which no BN does'
-    return BatchNorm(module, gamma, beta, mean, var, module.eps, trainable, drop, act)
+    return BatchNorm(module, gamma, beta, mean, var, module.eps, trains, drop, act)

@@ -7,15 +7,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mmdet_frn.layers import TLU, prior_of
 
+from .batch_norms import BatchNorm
 from .plan import Plan, find_batch_norms, plan_activations, plan_norms
 from .report import KAPPAS, Left, Report
 from .trace import Trace, trace_forward
 
 # Mean error of a layer's scale that a suggested kappa leaves.
 _TOLERANCE = 0.05
+# Hooks of a module on its forward and backward pass.
+_HOOKS = (
+    '_forward_pre_hooks',
+    '_forward_pre_hooks_with_kwargs',
+    '_forward_hooks',
+    '_forward_hooks_with_kwargs',
+    '_forward_hooks_always_called',
+    '_backward_pre_hooks',
+    '_backward_hooks',
+    '_is_full_backward_hook',
+)
 
 
 def convert(
@@ -50,6 +63,7 @@ def convert(
     """
     norm_cfg = norm_cfg or {'type': 'FRN'}
     prior_of(kappa)
+    _refuse_wrapped(model)
     if act_cfg is not None and act_cfg.get('type') not in ('TLU', TLU):
         raise ValueError(f"act_cfg must be None or dict(type='TLU'), got {act_cfg}")
     plan = Plan()
@@ -57,8 +71,7 @@ def convert(
     norms = find_batch_norms(model, plan.report)
     if '' in norms:
         raise ValueError('model is a norm itself, which nothing refers to; put it into a module')
-    moments = {norm.module: norm.nu2 for norm in norms.values()}
-    trace = _trace(model, moments, inputs)
+    trace = _trace(model, {norm.module: norm for norm in norms.values()}, inputs)
     plan_norms(plan, norms, trace, norm_cfg, kappa)
     if act_cfg is not None and plan.new:
         plan_activations(plan, model, trace, act_cfg)
@@ -69,8 +82,20 @@ def convert(
     return plan.report
 
 
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuse what holds on to the modules or parameters that a conversion replaces."""
+    for module in model.modules():
+        if isinstance(module, DistributedDataParallel):
+            raise ValueError(
+                'model is in DistributedDataParallel, which keeps the parameters that it was '
+                'given; convert it before it is wrapped'
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError('model is of torch.jit.script; convert it before it is scripted')
+
+
 def _trace(
-    model: nn.Module, moments: dict[nn.Module, Tensor], inputs: Tensor | tuple | Callable[[], Any]
+    model: nn.Module, norms: dict[nn.Module, BatchNorm], inputs: Tensor | tuple | Callable[[], Any]
 ) -> Trace:
     def call() -> None:
         if callable(inputs):
@@ -79,7 +104,7 @@ def _trace(
             model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
 
     try:
-        return trace_forward(model, moments, call)
+        return trace_forward(model, norms, call)
     except Exception as error:
         raise ValueError(
             f'the model does not run on the example inputs: {type(error).__name__}: {error}'
@@ -99,7 +124,7 @@ def examine(
         ``variation`` and ``suggested_kappa`` of a :class:`Report`.
     """
     norms = find_batch_norms(model, Report())
-    return _judge(_trace(model, {norm.module: norm.nu2 for norm in norms.values()}, inputs))
+    return _judge(_trace(model, {norm.module: norm for norm in norms.values()}, inputs))
 
 
 def _judge(trace: Trace) -> tuple[dict[str, float], float | None]:
@@ -118,8 +143,16 @@ def _judge(trace: Trace) -> tuple[dict[str, float], float | None]:
 
 
 def _apply(model: nn.Module, plan: Plan) -> None:
-    """Put the new modules wherever the old ones are registered."""
+    """Put the new modules wherever the old ones are registered, with the hooks of these."""
+    for old, new in plan.new.items():
+        new.training = old.training
+        for kind in _HOOKS:
+            # The same dictionary, which the handles that remove a hook refer to.
+            setattr(new, kind, getattr(old, kind))
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child in plan.new:
                 parent._modules[name] = plan.new[child]
+        # MMCV's ConvModule may fold a BN into its convolution in evaluation mode.
+        if getattr(parent, 'efficient_conv_bn_eval_forward', None) is not None:
+            parent.efficient_conv_bn_eval_forward = None

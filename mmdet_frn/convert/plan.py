@@ -11,11 +11,19 @@ from mmcv.cnn import build_norm_layer
 from torch import nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmdet_frn.layers import FRN, TLU, build_activation, frn_from_batch_norm, prior_of
+from mmdet_frn.layers import (
+    FRN,
+    TLU,
+    ChannelAffine,
+    build_activation,
+    frn_from_batch_norm,
+    prior_of,
+)
+from mmdet_frn.norms import find_norm
 from mmdet_frn.registry import NORM_LAYERS
 
 from .batch_norms import BatchNorm, is_batch_norm, read_batch_norm
-from .modules import ChannelAffine, NormAct, TLUByWidth
+from .modules import NormAct, TLUByWidth
 from .report import ChannelTrouble, Left, Replaced, Report
 from .trace import Trace
 
@@ -52,10 +60,23 @@ def plan_norms(
     Raises:
         ValueError: norm_cfg does not fit a BN's channels, or kappa is for a norm without a prior.
     """
+    if 'type' not in norm_cfg:
+        raise ValueError(f'norm_cfg must have a type, got {norm_cfg}')
+    row = find_norm(norm_cfg)
+    if row is not None and row.uses_batch:
+        raise ValueError(f'norm_cfg must be of a norm without batch statistics, got {norm_cfg}')
     for name, norm in norms.items():
+        if name in trace.other_norms:
+            kind = type(norm.module).__name__
+            reason = 'has running statistics, but does not compute what a BN does with them'
+            plan.report.left.append(Left(name, kind, reason))
+            continue
         shapes = trace.shapes.get(name, [])
-        pooled = bool(shapes) and all(math.prod(s[2:]) == 1 for s in shapes)
+        single = [math.prod(s[2:]) == 1 for s in shapes]
+        pooled = bool(single) and all(single)
         remark = '' if shapes else 'not reached by the example inputs'
+        if any(single):
+            remark = 'some maps of 1x1, of which FRN without a prior leaves only the sign'
         if pooled or (not shapes and isinstance(norm.module, nn.BatchNorm1d)):
             layer = ChannelAffine(norm.channels, norm.eps)
             layer.load_batch_norm(norm.gamma, norm.beta, norm.mean, norm.var, norm.eps)
@@ -63,14 +84,17 @@ def plan_norms(
         else:
             layer, clamped = _norm(name, norm, norm_cfg, kappa)
             _note_channels(plan.report, name, norm, clamped)
-        layer.to(device=norm.mean.device, dtype=norm.gamma.dtype).train(norm.module.training)
+        layer.to(device=norm.mean.device, dtype=norm.gamma.dtype)
         if 'requires_grad' not in norm_cfg:
-            layer.requires_grad_(norm.trainable)
+            layer.requires_grad_(norm.trains[0])
+            if getattr(layer, 'bias', None) is not None:
+                layer.bias.requires_grad_(norm.trains[1])
         if not any(p.requires_grad for p in layer.parameters()):
             plan.report.frozen.append(name)
         new = layer
         if norm.act is not None:
-            new = NormAct(layer, norm.drop, norm.act).train(norm.module.training)
+            new = NormAct(layer, norm.drop, norm.act)
+            layer.training = norm.module.training
         plan.new[norm.module] = new
         plan.report.replaced.append(
             Replaced(name, type(norm.module).__name__, type(layer).__name__, remark)
@@ -143,10 +167,10 @@ def plan_activations(plan: Plan, model: nn.Module, trace: Trace, act_cfg: dict) 
         if type(module) is nn.ReLU:
             places[place.module].append(place)
         elif place.norms:
-            what = 'functional ReLU' if place.op == 'relu' else f'{type(module).__name__}'
-            reason = (
-                'a call in a forward method, not a module' if place.op == 'relu' else 'not a ReLU'
-            )
+            if place.op == 'relu' and not isinstance(module, nn.ReLU):
+                what, reason = 'functional ReLU', 'a call in a forward method, not a module'
+            else:
+                what, reason = type(module).__name__, 'not a ReLU'
             plan.report.left.append(Left(place.module, what, reason))
     for name, calls in places.items():
         widths = {place.channels for place in calls}
@@ -170,6 +194,9 @@ def plan_activations(plan: Plan, model: nn.Module, trace: Trace, act_cfg: dict) 
 
 
 def _tlu(act_cfg: dict, widths: set[int], like: torch.Tensor) -> TLU | TLUByWidth:
-    tlus = [build_activation(act_cfg, width) for width in sorted(widths)]
+    try:
+        tlus = [build_activation(act_cfg, width) for width in sorted(widths)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'act_cfg {act_cfg} does not build: {error}') from error
     act = tlus[0] if len(tlus) == 1 else TLUByWidth(tlus)
     return act.to(device=like.device, dtype=like.dtype)

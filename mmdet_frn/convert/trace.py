@@ -17,6 +17,8 @@ from torch.nn.modules.module import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .batch_norms import BatchNorm, is_batch_norm
+
 # Activations by the name of their operator; in-place ones end in an underscore.
 ACTIVATIONS = frozenset(
     {
@@ -45,18 +47,22 @@ class ActPlace:
 
 @dataclass
 class Trace:
-    """A forward pass: by name of a norm, the shapes and log(nu2 / p) (N, C) of its inputs."""
+    """A forward pass: by name of a norm, the shapes and log(nu2 / p) (N, C) of its inputs.
+
+    ``other_norms`` are those whose output is not that of a BN in evaluation mode.
+    """
 
     shapes: dict[str, list[torch.Size]] = field(default_factory=lambda: defaultdict(list))
     deviations: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     activations: list[ActPlace] = field(default_factory=list)
     functional_norms: set[str] = field(default_factory=set)
+    other_norms: set[str] = field(default_factory=set)
 
 
 class _Recorder(TorchDispatchMode):
     """Follows the outputs of norms through sums into activations, operator by operator."""
 
-    def __init__(self, names: dict[nn.Module, str], norms: dict[nn.Module, Tensor]) -> None:
+    def __init__(self, names: dict[nn.Module, str], norms: dict[nn.Module, BatchNorm]) -> None:
         super().__init__()
         self.trace = Trace()
         self.names = names
@@ -78,7 +84,7 @@ class _Recorder(TorchDispatchMode):
         plain = op.removesuffix('_')
         # Without running statistics it standardises weights.
         functional = 'batch_norm' in op and len(args) > 3 and args[3] is not None
-        if functional and not any(m in self.norms for m in self.stack):
+        if functional and not any(is_batch_norm(m) for m in self.stack):
             self.trace.functional_norms.add(self._here())
         if not isinstance(out, Tensor):
             return
@@ -106,8 +112,9 @@ class _Recorder(TorchDispatchMode):
             self.trace.shapes[name].append(x.shape)
             self.paused = True
             nu2 = x.float().flatten(2).square().mean(2) if x.dim() > 2 else x.float().square()
-            p = self.norms[module].float()
-            self.trace.deviations[name].append(((nu2 + 1e-12) / p).log())
+            norm = self.norms[module]
+            # p includes eps: a dead channel deviates by nothing.
+            self.trace.deviations[name].append(((nu2 + norm.eps) / norm.nu2).log())
             self.paused = False
 
     def leave(self, module: nn.Module, args: tuple, out: Any) -> None:
@@ -115,7 +122,13 @@ class _Recorder(TorchDispatchMode):
         if module not in self.names:
             return
         self.stack.pop()
-        if module in self.norms:
+        if module not in self.norms:
+            return
+        self.paused = True
+        if args and not self.norms[module].explains(args[0].detach(), out):
+            self.trace.other_norms.add(self.names[module])
+        self.paused = False
+        if isinstance(out, Tensor):
             self.origin[out] = frozenset({self.names[module]})
 
 
@@ -132,13 +145,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def trace_forward(
-    model: nn.Module, norms: dict[nn.Module, Tensor], forward: Callable[[], Any]
+    model: nn.Module, norms: dict[nn.Module, BatchNorm], forward: Callable[[], Any]
 ) -> Trace:
     """Run ``forward`` in evaluation mode, without gradients, and record what it does.
 
     Args:
         model: Model that ``forward`` calls.
-        norms: Its norms with p (C,) of each.
+        norms: Its norms.
         forward: Calls the model on example inputs.
     """
     names = {module: name for name, module in model.named_modules()}

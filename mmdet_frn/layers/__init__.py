@@ -4,6 +4,7 @@ from . import conv_module as _conv_module  # noqa: F401
 from .affine_tlu import AffineTLU
 from .batch_norm import BatchNormConverted, frn_from_batch_norm
 from .batch_renorm import BatchRenorm
+from .channel_affine import ChannelAffine
 from .channel_prelu import ChannelPReLU
 from .dyt import Derf, DyT
 from .evonorm import EvoNormB0, EvoNormS0, EvoNormS0a
@@ -37,6 +38,7 @@ __all__ = [
     'AffineTLU',
     'BatchNormConverted',
     'BatchRenorm',
+    'ChannelAffine',
     'ChannelPReLU',
     'Derf',
     'DyT',

@@ -50,7 +50,7 @@ def frn_from_batch_norm(
             limit: it keeps its output at the mean, beta, and varies less around it. Default 100.
 
     Returns:
-        Tensors in gamma's dtype, and a bool one.
+        Tensors in gamma's dtype, p in fp32 at least, and a bool one.
     """
     dtype = gamma.dtype
     gamma, beta, mean, var = (t.detach().double() for t in (gamma, beta, mean, var))
@@ -61,7 +61,8 @@ def frn_from_batch_norm(
     nu2 = mean.square() + var
     weight = gamma * (nu2 / var).sqrt()
     bias = beta - gamma * mean / var.sqrt()
-    return FRNWeights(weight.to(dtype), bias.to(dtype), nu2.to(dtype), clamped)
+    wide = torch.promote_types(dtype, torch.float32)
+    return FRNWeights(weight.to(dtype), bias.to(dtype), nu2.to(wide), clamped)
 
 
 def convert_entries(layer: nn.Module, state_dict: dict, prefix: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class Prior(nn.Module):
     sqrt(1 + kappa), so the same op computes it. lambda = 0 is FRN; lambda = 1 is a BN in evaluation
     mode, computed with a kappa of 2^60, beside which nu2 vanishes in rounding.
 
-    Buffers are ``nu2``, p of (C,), ones until it is set, and ``value``, lambda of ().
+    Buffers are ``nu2``, p of (C,), ones until it is set, and ``value``, lambda of (), in fp32 at
+    least.
 
     Args:
         num_features: Channels C.
@@ -65,6 +67,15 @@ class Prior(nn.Module):
             nn.init.constant_(self.value, self.initial)
         else:
             nn.init.constant_(self.logit, math.log(self.initial / (1 - self.initial)))
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> Prior:
+        """Keep the buffers in at least fp32: half precision overflows where a mean is 256."""
+        wide = dict(self.named_buffers())
+        super()._apply(fn, recurse)
+        for name, value in self.named_buffers():
+            if torch.finfo(value.dtype).bits < 32:
+                setattr(self, name, wide[name].to(value.device))
+        return self
 
     def set(self, prior: float) -> None:
         """Set lambda, in [0, 1], where it is not learned.

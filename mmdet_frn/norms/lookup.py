@@ -8,7 +8,7 @@ from mmcv.cnn import is_norm
 from mmengine.config import Config
 from torch import nn
 
-from mmdet_frn.layers import Gain
+from mmdet_frn.layers import ChannelAffine, Gain
 
 from .row import Norm
 from .table import ACTS, NORMS
@@ -86,6 +86,8 @@ def follows_norm_decay(module: nn.Module) -> bool:
     """Return whether ``norm_decay_mult`` should reach ``module`` and MMEngine does not see to it.
 
     True for the norms and activations of the table but for PyTorch's norms, which MMEngine knows,
-    and for gains.
+    for gains, and for the affine that ``convert`` puts in place of some BNs.
     """
-    return isinstance(module, Gain) or (is_in_table(module) and not is_norm(module))
+    if isinstance(module, (ChannelAffine, Gain)):
+        return True
+    return is_in_table(module) and not is_norm(module)

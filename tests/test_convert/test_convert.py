@@ -12,8 +12,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from mmdet_frn import convert
-from mmdet_frn.convert.modules import ChannelAffine, NormAct, TLUByWidth
-from mmdet_frn.layers import FRN, TLU
+from mmdet_frn.convert.modules import NormAct, TLUByWidth
+from mmdet_frn.layers import FRN, TLU, ChannelAffine
 
 TLU_CFG = {'type': 'TLU'}
 
@@ -175,6 +175,12 @@ def test_bn_without_statistics_or_of_nan_is_left(x):
     assert '0 layers replaced' in str(report)
 
 
+def test_maps_of_which_some_are_1x1_are_noted(x):
+    model = nn.ModuleDict({'bn': nn.BatchNorm2d(3)})
+    report = convert(model, lambda: (model['bn'](x), model['bn'](x[..., :1, :1])))
+    assert 'some maps of 1x1' in report.replaced[0].remark
+
+
 def test_unreached_bn_is_converted_too(x):
     model = nn.ModuleDict({'used': nn.BatchNorm2d(3), 'aux': nn.BatchNorm2d(3)})
     randomize(model)
@@ -199,10 +205,11 @@ def test_frn_without_prior_equals_bn_where_mean_squares_are_the_populations(x):
 def test_mode_dtype_and_gradients_are_kept(x):
     model = randomize(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())).double()
     model[0].eval()
+    model[2].eval()
     model[1].weight.requires_grad_(False)
     model[1].bias.requires_grad_(False)
     convert(model, x.double(), act_cfg=TLU_CFG, kappa=3)
-    assert [m.training for m in model] == [False, True, True]
+    assert [m.training for m in model] == [False, True, False]
     assert {t.dtype for t in model.state_dict().values()} == {torch.float64}
     assert not model[1].weight.requires_grad
     assert model[2].tau.requires_grad
@@ -254,6 +261,9 @@ def test_variation_of_the_examples_suggests_kappa():
         ({'norm_cfg': {'type': 'GN', 'num_groups': 3}}, 'does not fit 1'),
         ({'norm_cfg': {'type': 'GN', 'num_groups': 2}, 'kappa': 1}, 'kappa must be 0'),
         ({'norm_cfg': {'type': 'NoSuchNorm'}}, 'NoSuchNorm'),
+        ({'norm_cfg': {'eps': 1e-5}}, 'norm_cfg must have a type'),
+        ({'norm_cfg': {'type': 'BN'}}, 'must be of a norm without batch statistics'),
+        ({'act_cfg': {'type': 'TLU', 'start': 1}}, 'act_cfg .* does not build: .*start'),
         ({'inputs': torch.randn(1, 5, 4, 4)}, 'does not run on the example inputs'),
     ],
 )

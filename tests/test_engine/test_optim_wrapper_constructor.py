@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmdet_frn.engine.optim_wrapper_constructor import warn_of_norm_decay
-from mmdet_frn.layers import FRN
+from mmdet_frn.layers import FRN, ChannelAffine
 
 WD = 0.1
 
@@ -63,6 +63,11 @@ def test_flat_decay_mult_reaches_them_with_either_constructor(model):
 def test_biases_of_norms_are_left_to_norm_decay_mult(model):
     found = decays(model, bias_decay_mult=0.0)
     assert {n for n, decay in found.items() if decay == 0} == {'frn.conv.bias', 'bn.bn.bias'}
+
+
+def test_norm_decay_mult_reaches_what_convert_puts_in():
+    model = nn.Sequential(ChannelAffine(2), FRN(2, prior=0.5, learnable_prior=True))
+    assert set(decays(model, norm_decay_mult=0.0).values()) == {0}
 
 
 def test_custom_keys_come_first(model):
