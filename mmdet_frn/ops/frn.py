@@ -97,8 +97,12 @@ def _fused(
             return op(x, weight, bias, eps, 0.0, tau, residual)
         return op(x, weight, bias, None, eps, tau, residual)
     except RuntimeError:
-        # What PyTorch says of an argument that is no tensor or number is a RuntimeError.
         tensors = dict(weight=weight, bias=bias) | ({} if tau is None else dict(tau=tau))
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            # PyTorch cannot differentiate a function of C++ under torch.func.
+            check_arguments(x, tensors, eps, residual)
+            return _on_reference(x, weight, bias, eps, tau, residual)
+        # What PyTorch says of an argument that is no tensor or number is a RuntimeError.
         check_types(tensors, eps, residual)
         raise
 
@@ -116,7 +120,7 @@ def _scripted_op(
     return torch.ops.mmdet_frn.frn(x, weight, bias, None, eps, tau, residual)
 
 
-def _scripted_reference(
+def _on_reference(
     x: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -130,4 +134,4 @@ def _scripted_reference(
 
 
 # What torch.jit.script compiles in the place of the functions above.
-_scripted = _scripted_op if is_compiled() else _scripted_reference
+_scripted = _scripted_op if is_compiled() else _on_reference
