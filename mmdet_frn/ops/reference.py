@@ -19,6 +19,9 @@ def _per_channel(param: Tensor, x: Tensor) -> Tensor:
 def _threshold(y: Tensor, tau: Tensor) -> Tensor:
     # Eq. (4) gives tau no gradient where y >= tau, while torch.maximum splits a tie in halves.
     # A NaN on either side goes through, as it does in torch.maximum.
+    if not torch.jit.is_scripting():  # noqa: SIM102  what follows `and` would be scripted
+        if torch.onnx.is_in_onnx_export():
+            return torch.maximum(y, tau)  # one operator, and no gradient
     return torch.where((y < tau) | tau.isnan(), tau, y)
 
 

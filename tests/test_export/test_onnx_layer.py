@@ -9,6 +9,7 @@ from torch import nn
 
 from mmdet_frn.layers import FRN, TLU
 from mmdet_frn.ops import frn, frn_tlu, is_compiled
+from mmdet_frn.ops.library import reference_only
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -29,6 +30,11 @@ class Variants(nn.Module):
         self.eps_channels = nn.Parameter(torch.rand(CHANNELS))
         self.learned = FRN(CHANNELS, learnable_eps=True)
         self.learned_exp = FRN(CHANNELS, learnable_eps=True, eps_form='exp')
+        self.prior = FRN(CHANNELS, prior=0.9)
+        self.as_batch_norm = FRN(CHANNELS, prior=1.0)
+        self.learned_prior = FRN(CHANNELS, prior=0.5, learnable_prior=True, learnable_eps=True)
+        for layer in (self.prior, self.as_batch_norm, self.learned_prior):
+            nn.init.uniform_(layer.prior.nu2, 1e3, 1e4)
         self.tlu = TLU(CHANNELS)
 
     def forward(self, x):
@@ -42,6 +48,9 @@ class Variants(nn.Module):
             frn_tlu(x, *affine, self.tau, self.eps_channels, x),
             self.learned(x, self.tau),
             self.learned_exp(x),
+            self.prior(x),
+            self.as_batch_norm(x, self.tau, x),
+            self.learned_prior(x, self.tau),
             self.tlu(x),
             # (N, C), (N, C, L) and (N, C, D, H, W)
             self.learned(x.mean((2, 3))),
@@ -134,3 +143,12 @@ def test_frn_with_tlu_is_a_dozen_standard_operators(tmp_path, dynamo, dtype):
     assert found - Counter({'Constant': found['Constant']}) == (
         Counter({'Mul': 2, 'ReduceMean': 1, 'Add': 2, 'Sqrt': 1, 'Max': 1}) + division + casts
     )
+
+
+@pytest.mark.parametrize('layer', [TLU(CHANNELS), FrnTlu()], ids=['tlu', 'frn_tlu'])
+def test_tlu_is_max_on_the_reference_ops_too(tmp_path, dynamo, layer):
+    with reference_only():
+        path = export(layer, torch.randn(2, CHANNELS, 6, 7), tmp_path / 'x.onnx', dynamo)
+    found = operators(path)
+    assert found['Max'] == 1
+    assert not {'Where', 'Less', 'IsNaN'} & set(found)
