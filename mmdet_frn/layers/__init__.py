@@ -1,13 +1,16 @@
 """Norms and activations, registered with MMCV's builders and usable in its ConvModule."""
 
 from . import conv_module as _conv_module  # noqa: F401
+from .ada_ln import AdaLN
 from .affine_tlu import AffineTLU
 from .batch_norm import BatchNormConverted, frn_from_batch_norm
 from .batch_renorm import BatchRenorm
+from .cbn import CBN
 from .channel_affine import ChannelAffine
 from .channel_prelu import ChannelPReLU
 from .dyt import Derf, DyT
 from .evonorm import EvoNormB0, EvoNormS0, EvoNormS0a
+from .film import FiLM
 from .frn import FRN
 from .gain import Gain, SkipInit
 from .gfrn import GFRN, LFRN
@@ -21,20 +24,25 @@ from .padding import set_image_sizes
 from .parametrized_conv import SpectralNormConv, WeightNormConv
 from .pixel_norms import LN2d, RMSNorm2d
 from .prior import Prior, prior_of
+from .qk_norm import QKNorm, QKNormAttention
 from .salu import SALU
 from .scaled_ws_conv import ScaledWSConv
 from .shared_conv import SharedConv
+from .spade import SPADE
 from .switchable_norm import SwitchableNorm
 from .tlu import TLU
 
 __all__ = [
+    'CBN',
     'FRN',
     'GFRN',
     'GRN',
     'LFRN',
     'LRN',
     'SALU',
+    'SPADE',
     'TLU',
+    'AdaLN',
     'AffineTLU',
     'BatchNormConverted',
     'BatchRenorm',
@@ -45,6 +53,7 @@ __all__ = [
     'EvoNormB0',
     'EvoNormS0',
     'EvoNormS0a',
+    'FiLM',
     'Gain',
     'GhostBN',
     'LN2d',
@@ -55,6 +64,8 @@ __all__ = [
     'PadMaskedGN',
     'PadMaskedMaxPool',
     'Prior',
+    'QKNorm',
+    'QKNormAttention',
     'RMSNorm2d',
     'ScaledWSConv',
     'SharedConv',

@@ -3,9 +3,10 @@
 from .backbones import NFResNet, NormActResNet
 from .data_preprocessors import PadMaskedDetDataPreprocessor
 from .dense_heads import NormActRetinaHead
-from .necks import NormActFPN
+from .necks import ConditionNeck, NormActFPN
 
 __all__ = [
+    'ConditionNeck',
     'NFResNet',
     'NormActFPN',
     'NormActResNet',
