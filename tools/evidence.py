@@ -4,7 +4,7 @@ python tools/evidence.py                    generated shapes, 2 images a step, s
 python tools/evidence.py --data FOLDER      a COCO-format folder, five folds, 8, 4, 2 and 1 images
 python tools/evidence.py CONFIGS --seeds 3  your configs in place of BN, GN and FRN
 
-Each config first gets the best of three learning rates, by AP on images that the tables leave out:
+Each config first gets the best of four learning rates, by AP on images that the tables leave out:
 a part of the first fold's training images, or shapes of another seed. Then come the runs of the
 tables. The expected duration is printed first. Run it again to resume.
 """
@@ -35,7 +35,7 @@ DETECTORS = {
 }
 # One image is no batch: these are the detectors that can train on it.
 WITHOUT_BATCH = ('gn', 'frn-tau-05')
-RATES = (0.0005, 0.001, 0.002)
+RATES = (0.0005, 0.001, 0.002, 0.004)
 # The images a step that RATES are meant for; other batch sizes scale them.
 IMAGES = 2
 SEARCH_SEED = 100

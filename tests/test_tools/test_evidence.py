@@ -24,12 +24,14 @@ def plan(*args):
     return ROW.findall(done.stdout)
 
 
-def test_three_rates_for_each_detector_then_six_seeds(tmp_path):
+def test_four_rates_for_each_detector_then_six_seeds(tmp_path):
     rows = plan('--work-dir', tmp_path, '--steps', 4)
     norms = ['BN', 'GN', 'GN+TLU', 'FRN (tau 0)', 'FRN (tau -0.5)', 'FRN (tau -1)']
-    searched, final = rows[:18], rows[18:]
+    searched, final = rows[:24], rows[24:]
     assert searched == [
-        (norm, '2', '100', rate, rate) for norm in norms for rate in ('0.0005', '0.001', '0.002')
+        (norm, '2', '100', rate, rate)
+        for norm in norms
+        for rate in ('0.0005', '0.001', '0.002', '0.004')
     ]
     assert [row[:3] for row in final] == [(norm, '2', str(s)) for norm in norms for s in range(6)]
 
