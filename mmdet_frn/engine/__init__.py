@@ -7,6 +7,7 @@ from .channels_last_hook import ChannelsLastHook
 from .dead_maps_hook import DeadMapsHook
 from .optim_wrapper_constructor import NormDecayOptimWrapperConstructor
 from .param_scheduler_hook import OptimStepParamSchedulerHook
+from .precise_bn_hook import PreciseBNHook
 from .prior_hook import PriorAnnealingHook
 from .ramp_up_cosine_lr import RampUpCosineLR
 from .seed_by_position import SeedByPosition
@@ -20,6 +21,7 @@ __all__ = [
     'DeadMapsHook',
     'NormDecayOptimWrapperConstructor',
     'OptimStepParamSchedulerHook',
+    'PreciseBNHook',
     'PriorAnnealingHook',
     'RampUpCosineLR',
     'SeedByPosition',

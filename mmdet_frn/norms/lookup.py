@@ -50,8 +50,8 @@ def norm_label(cfg: Config) -> str:
 
     A norm's label stands for the norm with the activation of its row: FRN is FRN with TLU, GN is
     GN with ReLU. Another activation is spelled out, as in 'FRN+ReLU', and so are a convolution with
-    a normalised weight, as in 'GN+ConvWS', SkipInit, a normaliser-free backbone and adaptive
-    gradient clipping. A star marks a pretrained backbone.
+    a normalised weight, as in 'GN+ConvWS', SkipInit, a normaliser-free backbone, adaptive
+    gradient clipping and precise BN. A star marks a pretrained backbone.
     """
     backbone = cfg.model.backbone
     norm_cfg = backbone.get('norm_cfg') or {'type': 'BN'}
@@ -69,6 +69,8 @@ def norm_label(cfg: Config) -> str:
         label = 'NF-ResNet'
     if 'AGC' in _name((cfg.get('optim_wrapper') or {}).get('type', '')):
         label += '+AGC'
+    if any(_name(hook['type']) == 'PreciseBNHook' for hook in cfg.get('custom_hooks') or []):
+        label += '+PreciseBN'
     pretrained = (backbone.get('init_cfg') or {}).get('type') == 'Pretrained'
     return f'{label}*' if pretrained else label
 
