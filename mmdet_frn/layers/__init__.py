@@ -6,9 +6,11 @@ from .affine_tlu import AffineTLU
 from .batch_norm import BatchNormConverted, frn_from_batch_norm
 from .batch_renorm import BatchRenorm
 from .cbn import CBN
+from .centered_conv import CenteredConv
 from .channel_affine import ChannelAffine
 from .channel_prelu import ChannelPReLU
 from .dyt import Derf, DyT
+from .eval_norm import EvalNorm
 from .evonorm import EvoNormB0, EvoNormS0, EvoNormS0a
 from .film import FiLM
 from .frn import FRN
@@ -17,6 +19,7 @@ from .gfrn import GFRN, LFRN
 from .ghost_bn import GhostBN
 from .grn import GRN
 from .lrn import LRN
+from .mabn import MABN
 from .no_norm import NoNorm
 from .norm_act import build_act, build_activation, contains_act, norm_act
 from .pad_masked import PadMasked, PadMaskedConv, PadMaskedFRN, PadMaskedGN, PadMaskedMaxPool
@@ -39,6 +42,7 @@ __all__ = [
     'GRN',
     'LFRN',
     'LRN',
+    'MABN',
     'SALU',
     'SPADE',
     'TLU',
@@ -46,10 +50,12 @@ __all__ = [
     'AffineTLU',
     'BatchNormConverted',
     'BatchRenorm',
+    'CenteredConv',
     'ChannelAffine',
     'ChannelPReLU',
     'Derf',
     'DyT',
+    'EvalNorm',
     'EvoNormB0',
     'EvoNormS0',
     'EvoNormS0a',

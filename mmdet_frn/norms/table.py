@@ -12,13 +12,16 @@ from mmdet_frn.layers import (
     GRN,
     LFRN,
     LRN,
+    MABN,
     SALU,
     TLU,
     AffineTLU,
     BatchRenorm,
+    CenteredConv,
     ChannelPReLU,
     Derf,
     DyT,
+    EvalNorm,
     EvoNormB0,
     EvoNormS0,
     EvoNormS0a,
@@ -58,6 +61,7 @@ ACTS = [
 CONVS = [
     Conv(ConvWS2d, {'type': 'ConvWS'}, 'Qiao et al. 2019; MMCV'),
     Conv(ScaledWSConv, {'type': 'ScaledWSConv'}, 'Brock et al. 2021'),
+    Conv(CenteredConv, {'type': 'CenteredConv'}, 'Yan et al. 2020'),
     Conv(WeightNormConv, {'type': 'WeightNormConv'}, 'Salimans and Kingma 2016; PyTorch'),
     Conv(SpectralNormConv, {'type': 'SpectralNormConv'}, 'Miyato et al. 2018; PyTorch'),
 ]
@@ -155,6 +159,8 @@ NORMS = [
         source='Hoffer et al. 2017, Algorithm 1',
     ),
     Norm('BatchRenorm', BatchRenorm, {'type': 'BatchRenorm'}, True, 'Ioffe 2017, Algorithm 1'),
+    Norm('EvalNorm', EvalNorm, {'type': 'EvalNorm'}, True, 'Singh and Shrivastava 2019'),
+    Norm('MABN', MABN, {'type': 'MABN'}, True, 'Yan et al. 2020'),
     Norm(
         'SwitchableNorm',
         SwitchableNorm,

@@ -45,6 +45,8 @@ def expected_weight(label, conv):
         return weight / torch.linalg.matrix_norm(weight.flatten(1), 2)
     std, mean = torch.std_mean(conv.weight.flatten(1), 1, correction=label == 'ConvWS')
     std, mean = std.view(-1, 1, 1, 1), mean.view(-1, 1, 1, 1)
+    if label == 'CenteredConv':
+        return conv.weight - mean
     if label == 'ConvWS':
         return (conv.weight - mean) / (std + 1e-5)
     gain = conv.gain.weight.view(-1, 1, 1, 1) * conv.gamma
