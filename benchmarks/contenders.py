@@ -75,14 +75,15 @@ def _timm(x: Tensor) -> nn.Module:
     return FilterResponseNormTlu2d(x.shape[1], eps=EPS)
 
 
-def _name(row: Norm) -> str:
+def contender_name(row: Norm) -> str:
+    """Return the name of a norm of the table among the contenders."""
     name = f'{row.label}+{row.act_cfg["type"]}'
     return OURS if row.label == 'FRN' else name
 
 
 # Parameters are fp32 for half maps too, as under autocast.
 CONTENDERS: dict[str, Callable[[Tensor], nn.Module]] = {
-    **{_name(row): partial(NormAct, row) for row in NORMS},
+    **{contender_name(row): partial(NormAct, row) for row in NORMS},
     COMPILED: _compiled,
     'FRN+TLU eager': lambda x: FrnTlu(x.shape[1], reference.frn_tlu),
     'FRN+TLU timm': _timm,

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.contenders import CONTENDERS, DEFAULT
+from benchmarks.contenders import CONTENDERS, DEFAULT, contender_name
 from benchmarks.device import file_stem
 from benchmarks.maps import TINY, find_maps
 from benchmarks.measure import DTYPES, LAYOUTS, Settings, measure
 from benchmarks.report import write_report
 from benchmarks.rows import FORWARD, merge, read_csv
+from mmdet_frn.norms import NORMS
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError, one_line_errors
 
@@ -49,8 +50,12 @@ def parse_args() -> argparse.Namespace:
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='(%(default)s)')
     add('--out', type=Path, default=Path('docs/results/ops'), help='folder (%(default)s)')
     add('--append', action='store_true', help='keep the rows of earlier runs that this one lacks')
+    add('--table', action='store_true', help='every norm of the table, into docs/results/norms')
     add('--quick', action='store_true', help='small maps, short times, into work_dirs/benchmark')
     args = parser.parse_args()
+    if args.table:
+        args.contenders = [contender_name(row) for row in NORMS]
+        args.out = ROOT / 'docs/results/norms'
     if args.quick:
         args.size, args.min_time, args.rounds = 128, 0.01, 2
         args.out = Path('work_dirs/benchmark')

@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
+from benchmarks.costs import columns
 from mmdet_frn.layers import FRN
 from mmdet_frn.norms import ACTS, CONVS, NORMS, Norm, add_norm, find_norm, norm_label, use_norm
 from mmdet_frn.norms.table import TAU_INIT
@@ -42,6 +43,22 @@ def test_the_page_has_a_line_for_each_row_with_its_type_activation_and_batch():
         assert norm_cfg.startswith(f'`{row.norm_cfg["type"]}`')
         assert act_cfg == f'`{row.act_cfg["type"]}`'
         assert batch == ('yes' if row.uses_batch else 'no')
+
+
+def test_every_line_of_the_page_is_complete():
+    for line in page_rows('label'):
+        assert len(line) == 7
+        assert all(line), line[0]
+
+
+def test_the_page_has_every_norm_with_its_measured_costs_and_a_use():
+    lines = {cell[0]: cell[1:] for cell in page_rows('norm')}
+    assert list(lines) == [row.label for row in NORMS]
+    for row in NORMS:
+        kept, time, published, use = lines[row.label]
+        assert (kept, time) == columns(row), f'{row.label}: python -m benchmarks.costs'
+        assert published
+        assert use
 
 
 def test_the_page_has_a_line_for_each_activation():
