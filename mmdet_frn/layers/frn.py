@@ -36,6 +36,7 @@ class FRN(nn.Module):
         learnable_eps: Add a learned part ``eps_l`` to ``eps``, one number per layer (section 3.3;
             advised where maps are 1x1). Default False.
         eps_init: Initial value of the learned part. Default 1e-4.
+        eps_per_channel: Learn one number per channel in its place. Default False.
         eps_form: 'abs' for eps + |eps_l|, the paper's choice, or 'exp' for eps + exp(eps_l).
         prior: lambda in [0, 1] of a :class:`Prior`, between FRN (0) and a BN in evaluation mode
             (1). Default None: the paper's FRN.
@@ -61,6 +62,7 @@ class FRN(nn.Module):
         eps_form: str = 'abs',
         prior: float | None = None,
         learnable_prior: bool = False,
+        eps_per_channel: bool = False,
         **others: Any,
     ) -> None:
         super().__init__()
@@ -84,7 +86,10 @@ class FRN(nn.Module):
         self.eps_form = eps_form
         self.weight = nn.Parameter(torch.empty(num_features))
         self.bias = nn.Parameter(torch.empty(num_features))
-        self.eps_l = nn.Parameter(torch.empty(1)) if learnable_eps else None
+        size = num_features if eps_per_channel else 1
+        self.eps_l = nn.Parameter(torch.empty(size)) if learnable_eps else None
+        if eps_per_channel and not learnable_eps:
+            raise ValueError('eps_per_channel needs learnable_eps=True')
         if learnable_prior and prior is None:
             raise ValueError('learnable_prior needs a prior to start from, as prior=0.9')
         self.prior = None if prior is None else Prior(num_features, prior, learnable_prior)
@@ -141,4 +146,6 @@ class FRN(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments for ``print``."""
         learned = f', learnable_eps=True, eps_form={self.eps_form!r}' if self.learnable_eps else ''
+        if self.learnable_eps and self.eps_l.numel() > 1:
+            learned += ', eps_per_channel=True'
         return f'{self.num_features}, eps={self.eps:g}{learned}'

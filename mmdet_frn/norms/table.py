@@ -107,6 +107,14 @@ NORMS = [
         act_cfg=_TLU,
     ),
     Norm(
+        'FRN learned eps per channel',
+        FRN,
+        {'type': 'FRN', 'eps': 1e-6, 'learnable_eps': True, 'eps_per_channel': True},
+        uses_batch=False,
+        source='Singh and Krishnan 2020, section 3.3',
+        act_cfg=_TLU,
+    ),
+    Norm(
         'GFRN',
         GFRN,
         {'type': 'GFRN', 'num_groups': 32},

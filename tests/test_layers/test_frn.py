@@ -102,6 +102,45 @@ def test_learned_eps_is_used_trained_saved_and_moved(eps_form, tmp_path):
     assert layer.half().total_eps().item() == pytest.approx(layer.total_eps().item())
 
 
+@pytest.mark.parametrize('eps_per_channel', [False, True])
+@pytest.mark.parametrize('eps_form', ['abs', 'exp'])
+@pytest.mark.parametrize('spatial', [(), (1,), (1, 1), (1, 1, 1)])
+def test_after_a_fully_connected_layer_and_on_1x1_maps(spatial, eps_form, eps_per_channel):
+    """Where FRN is x / sqrt(x^2 + eps), against PyTorch's autograd of that."""
+    torch.manual_seed(0)
+    layer = FRN(5, learnable_eps=True, eps_form=eps_form, eps_per_channel=eps_per_channel)
+    assert layer.eps_l.numel() == (5 if eps_per_channel else 1)
+    layer, linear = layer.double(), nn.Linear(3, 5).double()
+    nn.init.normal_(layer.weight)
+    with torch.no_grad():
+        layer.eps_l.add_(torch.randn_like(layer.eps_l))
+    image = torch.randn(4, 3).double()
+    params = [*linear.parameters(), *layer.parameters()]
+
+    def by_torch(x):
+        learned = layer.eps_l.exp() if eps_form == 'exp' else layer.eps_l.abs()
+        return layer.weight * x / (x.square() + 1e-6 + learned).sqrt() + layer.bias
+
+    results = []
+    for function in (lambda x: layer(x.view(4, 5, *spatial)).view(4, 5), by_torch):
+        out = function(linear(image))
+        dz = torch.linspace(-1, 1, out.numel()).view_as(out).double()
+        results.append((out, *torch.autograd.grad(out, params, dz)))
+    torch.testing.assert_close(*results)
+
+
+def test_without_a_learned_eps_it_is_nearly_a_sign_function_there():
+    x = torch.tensor([[-3.0, -0.1, 0.1, 50.0]])
+    torch.testing.assert_close(FRN(4)(x), x.sign(), rtol=1e-3, atol=0)
+    assert FRN(4, learnable_eps=True, eps_init=1.0)(x).abs().max() > 0.99
+    assert FRN(4, learnable_eps=True, eps_init=1.0)(x).abs().min() < 0.11
+
+
+def test_an_eps_per_channel_is_a_learned_one():
+    with pytest.raises(ValueError, match='eps_per_channel needs learnable_eps=True'):
+        FRN(4, eps_per_channel=True)
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_layer_has_no_parameter_lost_to_half_precision(dtype):
     layer = FRN(2, learnable_eps=True, eps_init=1e-3).to(dtype)
