@@ -150,3 +150,8 @@ def test_links_lead_to_files():
 def test_a_wrong_command_is_noticed(line, monkeypatch, capsys):
     with pytest.raises(AssertionError):
         check_command(next(commands(line)), monkeypatch, capsys)
+
+
+def test_the_api_page_is_that_of_the_docstrings():
+    page = runpy.run_path(str(ROOT / 'docs/make_api.py'))['make_page']()
+    assert (ROOT / 'docs/api.md').read_text(encoding='utf-8') == page, 'python docs/make_api.py'
