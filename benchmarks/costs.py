@@ -5,6 +5,7 @@ python -m benchmarks.costs    prints kept maps, and times where a report of benc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,16 +23,16 @@ UNKNOWN = '–'
 
 
 def kept_maps(row: Norm, shape: tuple[int, ...] = (2, 64, 32, 32)) -> float:
-    """Return the memory that act(norm(x)) keeps for its backward pass, in tensors like x.
+    """Return the memory that act(norm(x)) of fp32 x keeps for its backward pass: see below."""
+    x = torch.randn(shape, requires_grad=True)
+    return kept_by(NormAct(row, x).train(), x)
+
+
+def kept_by(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Return the memory that ``function(x)`` keeps for its backward pass, in tensors like x.
 
     x itself counts where it is kept: it is a convolution's output, which nothing else needs.
-
-    Args:
-        row: Norm and activation.
-        shape: Shape of x, fp32.
     """
-    x = torch.randn(shape, requires_grad=True)
-    module = NormAct(row, x).train()
     kept: dict[int, int] = {}
 
     def keep(value: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def kept_maps(row: Norm, shape: tuple[int, ...] = (2, 64, 32, 32)) -> float:
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        out = module(x * 1)
+        out = function(x * 1)
     del out
     return sum(kept.values()) / x.nbytes
 

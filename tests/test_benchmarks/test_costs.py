@@ -1,11 +1,14 @@
 """What benchmarks.costs says of a norm: kept tensors, and time against BN+ReLU."""
 
 import math
+import re
 
 import pytest
+import torch
 
 from benchmarks import costs
 from benchmarks.rows import FORWARD, TRAINING, Row, to_csv
+from mmdet_frn.layers import CBN, SPADE, AdaLN, FiLM, QKNormAttention
 from mmdet_frn.norms import NORMS
 
 
@@ -20,6 +23,19 @@ def test_a_tensor_counts_once_however_often_it_is_kept(monkeypatch):
 
     monkeypatch.setattr(costs.NormAct, 'forward', forward)
     assert costs.kept_maps(row('BN')) == 3
+
+
+def test_the_page_says_what_conditional_layers_keep():
+    x, code, mask = torch.randn(2, 64, 32, 32), torch.randn(2, 64), torch.rand(2, 1, 16, 16)
+    layers = {kind: (kind(64, 64), code) for kind in (FiLM, CBN, AdaLN)}
+    layers[SPADE] = (SPADE(64, 1), mask)
+    layers[QKNormAttention] = (QKNormAttention(64),)
+    text = (costs.RESULTS.parent / 'norms.md').read_text(encoding='utf-8')
+    section = text.split('## Conditional forms')[1]
+    for kind, (layer, *condition) in layers.items():
+        (line,) = re.findall(rf'^\| `{kind.__name__}` \|.*$', section, re.MULTILINE)
+        kept = costs.kept_by(lambda v: layer(v, *condition), x.requires_grad_())  # noqa: B023
+        assert f'| {kept:.1f} |' in line
 
 
 def test_time_is_the_geometric_mean_over_the_maps_that_both_have(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Layers that leave out the padding of a batch, against torch and FRN on each image alone."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -133,6 +134,12 @@ def test_without_a_batch_or_after_it_nothing_is_masked():
     del other
     gc.collect()
     assert torch.equal(layer(x), expected)
+
+
+def test_another_thread_such_as_autograds_sees_the_same_batch(batch):
+    x, layer = torch.randn(2, C, 16, 24), PadMaskedFRN(C)
+    with ThreadPoolExecutor(1) as pool:
+        assert torch.equal(pool.submit(layer, x).result(), layer(x))
 
 
 def test_maps_that_are_not_the_batchs_are_refused(batch):
