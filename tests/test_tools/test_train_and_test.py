@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.apis import DetInferencer
+
+from mmdet_frn.engine.checkpoint import safe_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
@@ -48,7 +51,7 @@ def settings(tiny_shapes, tiny_options):
 
 
 @pytest.mark.slow
-def test_train_test_resume_and_a_second_run(settings, tmp_path):
+def test_train_test_resume_and_a_second_run(settings, tiny_shapes, tmp_path):
     work = tmp_path / 'work'
     done = run('tools/train.py', CONFIG, '--work-dir', work, *settings)
     assert done.returncode == 0, done.stderr
@@ -74,6 +77,26 @@ def test_train_test_resume_and_a_second_run(settings, tmp_path):
     with out.open('rb') as file:
         assert len(pickle.load(file)) == 4
     assert len(list((tmp_path / 'test').glob('*/shown/*.png'))) == 4
+    check_inferencer(work, tiny_shapes / 'val', tmp_path)
+
+
+def check_inferencer(work, images, folder):
+    """MMDetection's own inference: a config and a checkpoint, and a checkpoint alone."""
+    config, weights = str(next(work.glob('*.py'))), str(work / 'iter_6.pth')
+    with safe_checkpoints():
+        inferencers = {
+            'both': DetInferencer(config, weights, device='cpu'),
+            'alone': DetInferencer(weights=weights, device='cpu'),
+        }
+    for name, inferencer in inferencers.items():
+        out = folder / name
+        inferencer(str(images), out_dir=str(out), no_save_pred=False)
+        assert len(list(out.glob('preds/*.json'))) == 4
+        assert len(list(out.glob('vis/*.png'))) == len(list(images.iterdir())) == 4
+    both, alone = (inferencer.model for inferencer in inferencers.values())
+    assert both.dataset_meta['classes'] == alone.dataset_meta['classes']
+    for weight, same in zip(both.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(weight, same)
 
 
 @pytest.mark.parametrize(
