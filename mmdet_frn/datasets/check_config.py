@@ -31,17 +31,20 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
         splits: The splits to check. Default all three.
 
     Raises:
-        DatasetError: a dataset is unusable, or the classes do not fit.
+        DatasetError: a dataset is unusable, there is nothing to train on, or the classes do not
+            fit.
     """
-    checked = set()
+    boxes: dict[tuple, int] = {}
 
-    def check_once(where: str, *arguments: Any, use_exif: bool = True) -> None:
-        if (*arguments, use_exif) not in checked:
+    def check_once(where: str, *arguments: Any, use_exif: bool = True) -> int:
+        """Return the number of boxes."""
+        asked = (*arguments, use_exif)
+        if asked not in boxes:
             try:
-                check_coco(*arguments, use_exif=use_exif)
+                boxes[asked] = check_coco(*arguments, use_exif=use_exif).boxes
             except DatasetError as error:
                 raise DatasetError(f'{where}: {error}{_data_root_hint(arguments[0])}') from None
-            checked.add((*arguments, use_exif))
+        return boxes[asked]
 
     first_classes = None
     for split in splits:
@@ -50,6 +53,7 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
         formats_only = bool(metrics) and all(metric.get('format_only') for metric in metrics)
         classes = None
         given = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+        annotated: dict[str, int] = {}
         for dataset, use_exif in _coco_datasets(given):
             classes = dataset.metainfo['classes']
             if 'img' not in dataset.data_prefix:
@@ -57,7 +61,7 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
                     f'{split}_dataloader: data_prefix is {dataset.data_prefix}; name the image '
                     f"folder under 'img'"
                 )
-            check_once(
+            annotated[dataset.ann_file] = check_once(
                 f'{split}_dataloader',
                 dataset.ann_file,
                 dataset.data_prefix['img'],
@@ -68,6 +72,11 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
             first_classes = first_classes or (split, tuple(classes))
             _check_same_classes(first_classes, (split, tuple(classes)))
             _check_num_classes(cfg.get('model'), split, tuple(classes))
+        if split == 'train' and annotated and not any(annotated.values()):
+            raise DatasetError(
+                f'train_dataloader: annotation file {next(iter(annotated))} has no boxes of the '
+                f'classes to train on; name the file of the annotated set'
+            )
         for metric in metrics:
             purpose = 'predict' if metric.get('format_only') else 'eval'
             check_once(

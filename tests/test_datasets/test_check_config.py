@@ -238,3 +238,15 @@ def test_photos_may_be_loaded_as_they_are_stored(cfg, shapes, tmp_path):
     assert "set color_type='color_ignore_orientation'" in refused(cfg, ['train'])
     dataset.pipeline[0]['color_type'] = 'color_ignore_orientation'
     check_cfg(cfg, ['train'])
+
+
+def test_a_training_set_needs_boxes_and_one_of_several_does_not(cfg, shapes, tmp_path):
+    given = json.loads((shapes / 'annotations/instances_train.json').read_text())
+    empty = tmp_path / 'empty.json'
+    empty.write_text(json.dumps({**given, 'annotations': []}))
+    full = cfg.train_dataloader.dataset
+    background = {**full, 'ann_file': str(empty)}
+    cfg.train_dataloader.dataset = background
+    assert f'train_dataloader: annotation file {empty} has no boxes of' in refused(cfg)
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[background, full])
+    check_cfg(cfg)
