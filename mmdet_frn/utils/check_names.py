@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from .errors import UsageError
 
 # Their types are functions and layers of MMCV's ops, or words that only the class above knows.
 _UNREGISTERED = {'nms', 'roi_layer', 'clip_grad', 'dcn', 'layer_cfg', 'noise_cfg'}
+_COCO_METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
 _SCOPES = ('mmdet', 'mmengine', 'mmcv')
 
 
@@ -35,7 +37,7 @@ def check_names(cfg: Config) -> None:
         near = difflib.get_close_matches(key, arguments, n=1, cutoff=0.88)
         if key not in arguments and near:
             raise UsageError(f'{key} is no key of a config; did you mean {near[0]}?')
-    _check_lengths(cfg)
+    _check_values(cfg)
     known = _known_types()
     for key in arguments & set(cfg):
         for path, node in _typed(cfg[key], key):
@@ -59,12 +61,42 @@ def _known_types() -> dict[str, list]:
     return known
 
 
-def _check_lengths(cfg: Config) -> None:
+def _check_values(cfg: Config) -> None:
+    """Raise for numbers that MMEngine or PyTorch would refuse late, after files are written."""
     loop = cfg.get('train_cfg') or {}
     for key in ('max_iters', 'max_epochs', 'val_interval'):
-        value = loop.get(key)
-        if value is not None and (type(value) is not int or value < 1):
-            raise UsageError(f'train_cfg.{key} must be an integer >= 1, got {value!r}')
+        _check_integer(f'train_cfg.{key}', loop.get(key), 1)
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader') or {}
+        _check_integer(f'{split}_dataloader.batch_size', loader.get('batch_size'), 1)
+        _check_integer(f'{split}_dataloader.num_workers', loader.get('num_workers'), 0)
+        _check_metrics(f'{split}_evaluator', cfg.get(f'{split}_evaluator'))
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    for key in ('lr', 'weight_decay'):
+        value = optimizer.get(key)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value < math.inf):
+            name = f'optim_wrapper.optimizer.{key}'
+            raise UsageError(f'{name} must be a finite number >= 0, got {value!r}')
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if value is not None and (type(value) is not int or value < least):
+        raise UsageError(f'{name} must be an integer >= {least}, got {value!r}')
+
+
+def _check_metrics(name: str, evaluator: Any) -> None:
+    for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
+        if not isinstance(metric, Mapping):
+            continue
+        if str(metric.get('type')).rpartition('.')[2] != 'CocoMetric':
+            continue
+        asked = metric.get('metric', 'bbox')
+        for word in asked if isinstance(asked, (list, tuple)) else [asked]:
+            if word not in _COCO_METRICS:
+                raise UsageError(
+                    f'{name}.metric must be of {", ".join(_COCO_METRICS)}, got {word!r}'
+                )
 
 
 def _typed(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
