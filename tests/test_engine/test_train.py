@@ -11,6 +11,7 @@ from mmdet_frn.utils.lock import locked
 CONFIG = (
     Path(__file__).parents[2] / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 )
+ABLATIONS = CONFIG.parents[1] / 'ablations'
 
 
 @pytest.mark.parametrize('resume', [None, 'auto'])
@@ -58,3 +59,23 @@ def test_a_slip_in_an_option_is_one_line_before_anything_is_written(options, tmp
     with pytest.raises(UsageError, match=r'did you mean max_iters\?$'):
         train_detector(CONFIG, work_dir=str(tmp_path / 'work'), options=options)
     assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    ('config', 'wrapper'),
+    [
+        (CONFIG, 'AmpOptimWrapper'),
+        ('retinanet_r18-w32_fpn_bn-precise_1xb2-1k', 'AmpOptimWrapper'),
+        ('retinanet_r18-w32_fpn_nf-resnet-agc_1xb2-1k', 'AmpAGCOptimWrapper'),
+    ],
+)
+def test_amp_keeps_adaptive_clipping(config, wrapper, options, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmdet_frn.engine.train.get_device', lambda: 'cuda')
+
+    def stop(cfg):
+        raise RuntimeError(cfg.optim_wrapper.type)
+
+    monkeypatch.setattr('mmdet_frn.engine.train.Runner.from_cfg', stop)
+    path = CONFIG if config == CONFIG else ABLATIONS / f'{config}_shapes-128.py'
+    with pytest.raises(RuntimeError, match=f'^{wrapper}$'):
+        train_detector(path, work_dir=str(tmp_path), options=options, amp=True)
