@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import geometric_mean
 
 import torch
 from torch import Tensor
 
 from benchmarks.contenders import BATCH_NORM, NormAct, contender_name
 from benchmarks.rows import TRAINING, read_csv
-from benchmarks.summary import geometric_mean
 from mmdet_frn.norms import NORMS, Norm
 
 RESULTS = Path(__file__).resolve().parents[1] / 'docs' / 'results'

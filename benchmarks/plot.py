@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-
-from mmdet_frn.utils.files import write_bytes_atomic
 
 from .rows import FORWARD, TRAINING, Row
 
@@ -45,6 +42,4 @@ def plot_rates(rows: Sequence[Row], path: Path) -> None:
             axes.set_xticks(range(len(maps)), [name for name, _ in maps], rotation=60, ha='right')
             axes.grid(alpha=0.3)
     panels[0][0].legend(fontsize='small')
-    picture = io.BytesIO()
-    figure.savefig(picture, format='png', dpi=110)
-    write_bytes_atomic(path, picture.getvalue())
+    figure.savefig(path, dpi=110)

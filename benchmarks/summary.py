@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from .contenders import BATCH_NORM, CLONE, COMPILED, OURS
 from .rows import FORWARD, TRAINING, Row
@@ -23,11 +23,6 @@ class Ratio:
     worst: float
     worst_map: str
     maps: int
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    """Geometric mean of positive numbers, at least one."""
-    return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def summarise_ratios(rows: Iterable[Row]) -> list[Ratio]:
@@ -59,7 +54,7 @@ def summarise_ratios(rows: Iterable[Row]) -> list[Ratio]:
                 found.append(
                     Ratio(
                         f'{mode}, ours / {other}{size}', dtype, layout,
-                        geometric_mean(list(ratios.values())), ratios[worst], worst, len(ratios),
+                        geometric_mean(ratios.values()), ratios[worst], worst, len(ratios),
                     )
                 )  # fmt: skip
     return found

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.contenders import BATCH_NORM, CLONE, COMPILED, OURS
 from benchmarks.report import to_markdown, write_report
 from benchmarks.rows import FORWARD, TRAINING, Row, read_csv
-from benchmarks.summary import geometric_mean, summarise_ratios
+from benchmarks.summary import summarise_ratios
 
 ROW = Row('CPU', '2.11.0', 2, 'big', 1, 'C2', 'fp32', 'NCHW', FORWARD, OURS, 20.0)
 
@@ -33,10 +33,6 @@ ROWS = [
     timed('8x4x4', TRAINING, BATCH_NORM, 1.0, 1.0, calls=0),
     replace(ROW, mode=TRAINING, contender=COMPILED, problem='RuntimeError: no compiler'),
 ]
-
-
-def test_geometric_mean():
-    assert geometric_mean([0.5, 2.0, 8.0]) == pytest.approx(2.0)
 
 
 def test_ratios_are_means_over_the_detectors_maps():
