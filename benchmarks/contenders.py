@@ -10,13 +10,14 @@ import torch
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
-from mmdet_frn.layers.norm_act import build_act, fuses, norm_act
+from mmdet_frn.layers.norm_act import build_act, norm_act
 from mmdet_frn.norms import NORMS, Norm
 from mmdet_frn.ops import reference
 from mmdet_frn.ops.library import has_kernels
 
 EPS = 1e-6
 OURS, CLONE, BATCH_NORM, COMPILED = 'FRN+TLU fused', 'clone', 'BN+ReLU', 'FRN+TLU compiled'
+TORCH_GROUP_NORM = 'GN+ReLU torch'
 
 
 class NormAct(nn.Module):
@@ -30,7 +31,7 @@ class NormAct(nn.Module):
             norm_cfg['num_groups'] = math.gcd(norm_cfg['num_groups'], channels)
         self.norm = build_norm_layer(norm_cfg, channels)[1]
         self.act = build_act(row.act_cfg, channels, self.norm)
-        if fuses(self.norm, self.act) and not has_kernels(x.device.type):
+        if row.label == 'FRN' and not has_kernels(x.device.type):
             raise RuntimeError(f'no fused kernels for {x.device.type} in this build')
         if x.is_cuda and isinstance(self.norm, nn.GroupNorm):
             self.to(x.dtype)  # its kernels there take parameters in x's dtype alone
@@ -38,6 +39,14 @@ class NormAct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return act(norm(x))."""
         return norm_act(x, self.norm, self.act)
+
+
+class InTurn(NormAct):
+    """The same by the norm's own op and the activation's, one after the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return act(norm(x))."""
+        return self.act(self.norm(x))
 
 
 class FrnTlu(nn.Module):
@@ -84,10 +93,11 @@ def contender_name(row: Norm) -> str:
 # Parameters are fp32 for half maps too, as under autocast.
 CONTENDERS: dict[str, Callable[[Tensor], nn.Module]] = {
     **{contender_name(row): partial(NormAct, row) for row in NORMS},
+    TORCH_GROUP_NORM: partial(InTurn, next(row for row in NORMS if row.label == 'GN')),
     COMPILED: _compiled,
     'FRN+TLU eager': lambda x: FrnTlu(x.shape[1], reference.frn_tlu),
     'FRN+TLU timm': _timm,
     CLONE: lambda x: Clone(),
 }
 # What is measured unless others are asked for.
-DEFAULT = [OURS, BATCH_NORM, 'GN+ReLU', COMPILED, 'FRN+TLU eager', 'FRN+TLU timm', CLONE]
+DEFAULT = [OURS, BATCH_NORM, TORCH_GROUP_NORM, COMPILED, 'FRN+TLU eager', 'FRN+TLU timm', CLONE]

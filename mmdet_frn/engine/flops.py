@@ -1,4 +1,4 @@
-"""FLOPs of the fused op for MMEngine's counter, which MMDetection's get_flops runs."""
+"""FLOPs of the fused ops for MMEngine's counter, which MMDetection's get_flops runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from mmengine.analysis.jit_handles import norm_flop_counter
 
 
 def register() -> None:
-    """Count FRN as MMEngine counts GN: 5 operations an element, the activation after it 0.
+    """Count our norms as MMEngine counts GN: 5 operations an element, the activation after it 0.
 
     MMEngine has no public way to add an operator for every analysis, only for one.
     """
-    complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS['mmdet_frn::frn'] = norm_flop_counter(1)
+    for op in ('mmdet_frn::frn', 'mmdet_frn::group_norm'):
+        complexity_analysis._DEFAULT_SUPPORTED_FLOP_OPS[op] = norm_flop_counter(1)

@@ -1,6 +1,6 @@
-"""FRN in ATen ops, for exporters that know no op of ours.
+"""The fused ops in ATen ops, for exporters that know no op of ours.
 
-The decomposition stands in PyTorch's table, from which ``torch.onnx.export`` takes what it has no
+The decompositions stand in PyTorch's table, from which ``torch.onnx.export`` takes what it has no
 translation for. Inductor and ``torch.export`` take only what they name and keep the fused op.
 """
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch._decomp import register_decomposition
 from torch._prims_common import suggest_memory_format
+
+from mmdet_frn.ops.library import has_group_norm
 
 
 def frn_forward(
@@ -50,6 +52,49 @@ def frn_forward(
     return y.to(x.dtype).contiguous(memory_format=layout), rstd.flatten(1)
 
 
+def group_norm_forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    num_groups: int,
+    eps: float,
+    centered: bool,
+    tau: Tensor | None,
+    relu: bool,
+    residual: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Compute ``mmdet_frn::group_norm_forward`` without its kernels: forward only.
+
+    The arguments are those of :func:`mmdet_frn.ops.group_norm`.
+
+    Returns:
+        The result, of x's dtype, and means (zeros unless centered) and 1 / sqrt(moment + eps),
+        (2, N, groups), in at least fp32; strides are those of the op.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    shape = (1, -1) + (1,) * (x.dim() - 2)
+    groups = x.to(wide).reshape(x.shape[0], num_groups, -1)
+    mean = groups.mean(2, keepdim=True)
+    if centered:
+        groups = groups - mean
+    else:
+        mean = torch.zeros_like(mean)
+    rstd = torch.rsqrt((groups * groups).mean(2, keepdim=True) + eps)
+    y = (groups * rstd).reshape(x.shape)
+    y = y * weight.to(wide).reshape(shape) + bias.to(wide).reshape(shape)
+    if residual is not None:
+        y = y + residual.to(wide)
+    if relu:
+        y = torch.relu(y)
+    elif tau is not None:
+        y = torch.maximum(y, tau.to(wide).reshape(shape))
+    layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
+    stats = torch.stack((mean.flatten(1), rstd.flatten(1)))
+    return y.to(x.dtype).contiguous(memory_format=layout), stats
+
+
 def register() -> None:
-    """Enter the decomposition into PyTorch's table, as that of the compiled op."""
+    """Enter the decompositions into PyTorch's table, as those of the compiled ops."""
     register_decomposition(torch.ops.mmdet_frn.frn_forward.default)(frn_forward)
+    if has_group_norm():
+        register_decomposition(torch.ops.mmdet_frn.group_norm_forward.default)(group_norm_forward)

@@ -1,6 +1,6 @@
-"""FRN in ONNX operators, for the TorchScript exporter (``torch.onnx.export(..., dynamo=False)``).
+"""The fused ops in ONNX operators, for the TorchScript exporter.
 
-MMDeploy uses that exporter, at opset 11.
+MMDeploy uses that exporter (``torch.onnx.export(..., dynamo=False)``), at opset 11.
 """
 
 from __future__ import annotations
@@ -33,42 +33,91 @@ def frn(
 
     The arguments are the graph's context and those of the op; the rank of x must be known.
     """
-    dtype = x.type().dtype()
-    wide = torch.promote_types(dtype, torch.float32)
-
-    def widen(value: Value) -> Value:
-        return value if value.type().dtype() == wide else g.op('Cast', value, to_i=_TO[wide])
-
-    def constant(value: Any, dtype: torch.dtype = wide) -> Value:
-        return g.op('Constant', value_t=torch.tensor(value, dtype=dtype))
-
-    rank = _get_tensor_rank(x)
-    shape = constant([1, -1] + [1] * (rank - 2), torch.int64)
-
-    def per_channel(param: Value) -> Value:
-        return g.op('Reshape', widen(param), shape)
-
-    y = widen(x)
-    nu2 = g.op('Mul', y, y)
-    axes = list(range(2, rank))
-    if axes and g.opset < _AXES_ARE_AN_INPUT:
-        nu2 = g.op('ReduceMean', nu2, axes_i=axes, keepdims_i=1)
-    elif axes:
-        nu2 = g.op('ReduceMean', nu2, constant(axes, torch.int64), keepdims_i=1)
+    graph = _Graph(g, x)
+    y = graph.widen(x)
+    nu2 = graph.mean(g.op('Mul', y, y), list(range(2, graph.rank)))
     if _is_none(eps):
-        epsilon = constant(abs(_maybe_get_const(eps_value, 'f')))
+        epsilon = graph.constant(abs(_maybe_get_const(eps_value, 'f')))
     else:
-        epsilon = g.op('Abs', per_channel(eps))
+        epsilon = g.op('Abs', graph.per_channel(eps))
     std = g.op('Sqrt', g.op('Add', nu2, epsilon))
-    y = g.op('Mul', y, g.op('Div', per_channel(weight), std))
-    y = g.op('Add', y, per_channel(bias))
+    y = g.op('Mul', y, g.op('Div', graph.per_channel(weight), std))
+    y = g.op('Add', y, graph.per_channel(bias))
     if not _is_none(residual):
-        y = g.op('Add', y, widen(residual))
+        y = g.op('Add', y, graph.widen(residual))
     if not _is_none(tau):
-        y = g.op('Max', y, per_channel(tau))
-    return y if dtype == wide else g.op('Cast', y, to_i=_TO[dtype])
+        y = g.op('Max', y, graph.per_channel(tau))
+    return graph.narrow(y)
+
+
+def group_norm(
+    g: Any,
+    x: Value,
+    weight: Value,
+    bias: Value,
+    num_groups: Value,
+    eps: Value,
+    centered: Value,
+    tau: Value,
+    relu: Value,
+    residual: Value,
+) -> Value:
+    """Write ``mmdet_frn::group_norm`` as standard operators, as :func:`frn` does."""
+    graph = _Graph(g, x)
+    wide = graph.widen(x)
+    groups = graph.constant([0, _maybe_get_const(num_groups, 'i'), -1], torch.int64)
+    y = g.op('Reshape', wide, groups)
+    if _maybe_get_const(centered, 'i'):
+        y = g.op('Sub', y, graph.mean(y, [2]))
+    moment = graph.mean(g.op('Mul', y, y), [2])
+    std = g.op('Sqrt', g.op('Add', moment, graph.constant(_maybe_get_const(eps, 'f'))))
+    y = g.op('Reshape', g.op('Div', y, std), g.op('Shape', wide))
+    y = g.op('Mul', y, graph.per_channel(weight))
+    y = g.op('Add', y, graph.per_channel(bias))
+    if not _is_none(residual):
+        y = g.op('Add', y, graph.widen(residual))
+    if _maybe_get_const(relu, 'i'):
+        y = g.op('Relu', y)
+    elif not _is_none(tau):
+        y = g.op('Max', y, graph.per_channel(tau))
+    return graph.narrow(y)
+
+
+class _Graph:
+    """What the translations share: casts, constants and means, for one input x."""
+
+    def __init__(self, g: Any, x: Value) -> None:
+        self.g = g
+        self.dtype = x.type().dtype()
+        self.wide = torch.promote_types(self.dtype, torch.float32)
+        self.rank = _get_tensor_rank(x)
+
+    def widen(self, value: Value) -> Value:
+        if value.type().dtype() == self.wide:
+            return value
+        return self.g.op('Cast', value, to_i=_TO[self.wide])
+
+    def narrow(self, value: Value) -> Value:
+        if self.dtype == self.wide:
+            return value
+        return self.g.op('Cast', value, to_i=_TO[self.dtype])
+
+    def constant(self, value: Any, dtype: torch.dtype | None = None) -> Value:
+        return self.g.op('Constant', value_t=torch.tensor(value, dtype=dtype or self.wide))
+
+    def per_channel(self, param: Value) -> Value:
+        shape = self.constant([1, -1] + [1] * (self.rank - 2), torch.int64)
+        return self.g.op('Reshape', self.widen(param), shape)
+
+    def mean(self, value: Value, axes: list[int]) -> Value:
+        if not axes:
+            return value
+        if self.g.opset < _AXES_ARE_AN_INPUT:
+            return self.g.op('ReduceMean', value, axes_i=axes, keepdims_i=1)
+        return self.g.op('ReduceMean', value, self.constant(axes, torch.int64), keepdims_i=1)
 
 
 def register() -> None:
-    """Enter the translation into PyTorch's registry, for opset 11 and all later ones."""
+    """Enter the translations into PyTorch's registry, for opset 11 and all later ones."""
     register_custom_op_symbolic('mmdet_frn::frn', frn, MIN_OPSET)
+    register_custom_op_symbolic('mmdet_frn::group_norm', group_norm, MIN_OPSET)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmdet_frn.ops import group_norm
 from mmdet_frn.registry import NORM_LAYERS
 
 from .affine_norm import AffineNorm, check_groups
 from .builder_eps import resolve_eps
-from .wide import affine, widen
+from .group_norm import act_arguments
+from .tlu import TLU
 
 
 @NORM_LAYERS.register_module()
@@ -33,14 +35,32 @@ class GFRN(AffineNorm):
         super().__init__(num_features, resolve_eps(eps, 1e-6))
         self.num_groups = check_groups(num_groups, num_features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x (N, C, *)."""
-        wide = widen(x)
-        groups = wide.reshape(x.shape[0], self.num_groups, -1)
-        rms = (groups.square().mean(2) + self.eps).rsqrt()
-        rms = rms.repeat_interleave(self.num_features // self.num_groups, dim=1)
-        x_hat = wide * rms.view(*rms.shape, *[1] * (x.dim() - 2))
-        return affine(x_hat, self.weight, self.bias, x.dtype)
+    def forward(
+        self,
+        x: Tensor,
+        tau: Tensor | None = None,
+        relu: bool = False,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        """Normalise x (N, C, *); with the activation that follows in one op.
+
+        Args:
+            x: (N, C, *), floating point.
+            tau: Threshold (C,) of a TLU that follows. Default None.
+            relu: Whether a ReLU follows. Default False.
+            residual: Added before the activation, like x. Default None.
+        """
+        return group_norm(
+            x, self.num_groups, self.weight, self.bias, self.eps, False, tau, relu, residual
+        )
+
+    def fuses(self, act: nn.Module) -> bool:
+        """Return whether :meth:`forward_act` takes ``act``: a TLU, or a ReLU without hooks."""
+        return isinstance(act, TLU) or (isinstance(act, nn.ReLU) and not act._forward_hooks)
+
+    def forward_act(self, x: Tensor, act: TLU | nn.ReLU, residual: Tensor | None = None) -> Tensor:
+        """Return act(norm(x) [+ residual]) in one op; forward hooks of ``act`` do not fire."""
+        return self(x, residual=residual, **act_arguments(act))
 
 
 @NORM_LAYERS.register_module()

@@ -8,6 +8,8 @@ Any module can be a norm. A norm class may offer, beside ``forward(x)``:
   does, until ``remove_act()`` takes it (and its parameters) away. :func:`build_act` calls it where
   a residual is added before the activation.
 
+PyTorch's GroupNorm, which offers neither, is fused by :mod:`.group_norm`.
+
 An activation that takes ``num_features`` gets the channel count from the module that builds it.
 """
 
@@ -19,6 +21,8 @@ from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
 
 from mmdet_frn.registry import ACTIVATION_LAYERS
+
+from . import group_norm
 
 
 def _arguments_of(act_cfg: dict) -> set[str]:
@@ -76,7 +80,7 @@ def build_act(
 
 def fuses(norm: nn.Module, act: nn.Module) -> bool:
     """Return whether ``norm`` computes itself and ``act`` in one op."""
-    return hasattr(norm, 'fuses') and norm.fuses(act)
+    return norm.fuses(act) if hasattr(norm, 'fuses') else group_norm.fuses(norm, act)
 
 
 def norm_act(x: Tensor, norm: nn.Module, act: nn.Module, residual: Tensor | None = None) -> Tensor:
@@ -88,8 +92,13 @@ def norm_act(x: Tensor, norm: nn.Module, act: nn.Module, residual: Tensor | None
         act: Any activation. Its forward hooks do not fire where it is fused.
         residual: Like x. Default None.
     """
-    if fuses(norm, act):
-        return norm.forward_act(x, act, residual)
+    if hasattr(norm, 'fuses'):
+        if norm.fuses(act):
+            return norm.forward_act(x, act, residual)
+    elif group_norm.fuses(norm, act):
+        out = group_norm.forward_act(x, norm, act, residual)
+        if out is not None:
+            return out
     x = norm(x)
     if residual is not None:
         x += residual

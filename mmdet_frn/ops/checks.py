@@ -29,6 +29,29 @@ def check_arguments(
         _check_residual(residual, x)
 
 
+def check_group_arguments(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    tau: Tensor | None = None,
+    relu: bool = False,
+    residual: Tensor | None = None,
+) -> None:
+    """Raise unless the arguments of :func:`mmdet_frn.ops.group_norm` fit."""
+    per_channel = dict(weight=weight, bias=bias) | ({} if tau is None else dict(tau=tau))
+    check_arguments(x, per_channel, eps, residual)
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(
+            f'num_groups must divide the number of channels of x, {x.shape[1]}, but is {num_groups}'
+        )
+    if eps < 0:
+        raise ValueError(f'eps must be at least 0, but is {eps}')
+    if relu and tau is not None:
+        raise ValueError('tau is the threshold of a TLU, but relu is set; give one of the two')
+
+
 def check_types(
     tensors: dict[str, Tensor], eps: float | Tensor, residual: Tensor | None = None
 ) -> None:

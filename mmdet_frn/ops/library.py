@@ -42,6 +42,9 @@ _DEVICE_TYPES = frozenset(
 )
 
 
+_HAS_GROUP_NORM = _COMPILED and hasattr(torch.ops.mmdet_frn, 'group_norm')
+
+
 def is_compiled() -> bool:
     """Tell whether :func:`mmdet_frn.ops.frn` and ``frn_tlu`` run on the fused kernels.
 
@@ -62,6 +65,16 @@ def runs_fused(device: torch.device) -> bool:
     if device.type not in _DEVICE_TYPES:
         return False
     return device.type != 'cuda' or self_check.passes(device)
+
+
+def has_group_norm() -> bool:
+    """Tell whether the library holds :func:`mmdet_frn.ops.group_norm`; an older build does not."""
+    return _HAS_GROUP_NORM
+
+
+def runs_fused_group_norm(device: torch.device) -> bool:
+    """Tell whether :func:`mmdet_frn.ops.group_norm` runs fused on ``device``: not on a GPU."""
+    return _HAS_GROUP_NORM and device.type in _DEVICE_TYPES and device.type != 'cuda'
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""FRN and TLU written out in PyTorch, equation by equation: the reference of the fused kernels.
+"""The ops written out in PyTorch, equation by equation: the reference of the fused kernels.
 
 Source: Singh and Krishnan, "Filter Response Normalization Layer: Eliminating Batch Dependence in
 the Training of Deep Neural Networks", CVPR 2020. Equation and section numbers below are its.
@@ -60,6 +60,38 @@ def frn_tlu(
     if residual is not None:
         y = y + residual
     return _threshold(y, _per_channel(tau.to(y.dtype), y)).to(x.dtype)
+
+
+def group_norm(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
+    centered: bool = True,
+    tau: Tensor | None = None,
+    relu: bool = False,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.group_norm`: same arguments and result, unchecked."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y = x.to(wide)
+    if centered:
+        y = torch.group_norm(y, num_groups, weight.to(wide), bias.to(wide), eps)
+    else:
+        groups = y.reshape([x.shape[0], num_groups, -1])
+        # relu as in _normalize above.
+        rstd = (groups.square().mean(2) + eps).rsqrt().relu()
+        rstd = rstd.repeat_interleave(x.shape[1] // num_groups, dim=1)
+        y = y * rstd.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
+        y = _per_channel(weight.to(wide), x) * y + _per_channel(bias.to(wide), x)
+    if residual is not None:
+        y = y + residual
+    if relu:
+        y = y.relu()
+    elif tau is not None:
+        y = _threshold(y, _per_channel(tau.to(wide), y))
+    return y.to(x.dtype)
 
 
 def tlu(y: Tensor, tau: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""FLOPs of FRN against MMEngine's own of GN."""
+"""FLOPs of the fused norms against MMEngine's own of GN."""
 
 import pytest
 import torch
@@ -21,3 +21,5 @@ def test_frn_counts_as_many_flops_as_gn_with_relu(act):
     assert frn.total() == gn.total()
     assert frn.by_operator()['frn'] == 2 * 8 * 7 * 9 * 5
     assert not frn.unsupported_ops()
+    grouped = flops({'type': 'GFRN', 'num_groups': 4}, act)
+    assert grouped.total() == gn.total()

@@ -1,11 +1,11 @@
-"""The decomposition of the compiled op: its values, and the strides that tracing relies on."""
+"""The decompositions of the compiled ops: values, and the strides that tracing relies on."""
 
 import pytest
 import torch
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 
-from mmdet_frn.export.decomposition import frn_forward
+from mmdet_frn.export.decomposition import frn_forward, group_norm_forward
 from mmdet_frn.layers import FRN
 from mmdet_frn.ops import is_compiled
 
@@ -36,6 +36,18 @@ def test_values_and_strides_are_the_ops(x, eps, dtype):
     for threshold, residual in [(None, None), (tau, None), (tau, torch.rand_like(x))]:
         args = (x, weight, bias, eps, -1e-3, threshold, residual)
         got, expected = frn_forward(*args), torch.ops.mmdet_frn.frn_forward(*args)
+        torch.testing.assert_close(got, expected, check_stride=True)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('centered', [True, False])
+@pytest.mark.parametrize('x', ['contiguous', 'channels_last', 'cropped'], indirect=True)
+def test_values_and_strides_of_group_norm_are_the_ops(x, centered, dtype):
+    x = x.to(dtype)
+    weight, bias, tau = torch.randn(3, 5)
+    for threshold, relu, residual in [(None, False, None), (tau, False, x), (None, True, x)]:
+        args = (x, weight, bias, 1, 1e-3, centered, threshold, relu, residual)
+        got, expected = group_norm_forward(*args), torch.ops.mmdet_frn.group_norm_forward(*args)
         torch.testing.assert_close(got, expected, check_stride=True)
 
 

@@ -1,4 +1,4 @@
-"""FRN and FRN+TLU through both ONNX exporters, computed by onnxruntime."""
+"""The fused ops through both ONNX exporters, computed by onnxruntime."""
 
 import warnings
 from collections import Counter
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmdet_frn.layers import FRN, TLU
-from mmdet_frn.ops import frn, frn_tlu, is_compiled
+from mmdet_frn.ops import frn, frn_tlu, group_norm, is_compiled
 from mmdet_frn.ops.library import reference_only
 
 onnx = pytest.importorskip('onnx')
@@ -52,6 +52,9 @@ class Variants(nn.Module):
             self.as_batch_norm(x, self.tau, x),
             self.learned_prior(x, self.tau),
             self.tlu(x),
+            group_norm(x, 1, *affine, tau=self.tau, residual=x),
+            group_norm(x, 1, *affine, relu=True),
+            group_norm(x, 1, *affine, centered=False, tau=self.tau),
             # (N, C), (N, C, L) and (N, C, D, H, W)
             self.learned(x.mean((2, 3))),
             self.learned(x.flatten(2), self.tau),

@@ -4,8 +4,10 @@ import pytest
 import torch
 from mmcv.cnn import build_norm_layer
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from mmdet_frn.layers import build_activation, norm_act
+from mmdet_frn.ops.library import has_group_norm
 
 NORMS = {'BN': {'type': 'BN'}, 'GN': {'type': 'GN', 'num_groups': 2}, 'FRN': {'type': 'FRN'}}
 
@@ -24,6 +26,34 @@ def test_any_pair_is_the_layers_in_turn(norm, act, with_residual):
     normed = norm(x.clone())
     expected = act(normed + residual if with_residual else normed)
     torch.testing.assert_close(norm_act(x.clone(), norm, act, residual), expected)
+
+
+@pytest.mark.parametrize('act', ['ReLU', 'TLU'])
+def test_hooks_fire_although_group_norm_and_activation_are_one_op(act):
+    norm, act = build_norm_layer(NORMS['GN'], 4)[1], build_activation({'type': act}, 4)
+    for module in (norm, act):
+        seen = []
+        handle = module.register_forward_hook(lambda *args, seen=seen: seen.append(args))
+        norm_act(torch.randn(2, 4, 5, 5), norm, act)
+        handle.remove()
+        assert len(seen) == 1
+
+
+@pytest.mark.skipif(not has_group_norm(), reason='compiled library without the op')
+@pytest.mark.parametrize(('act', 'grad', 'fused'), [
+    ('TLU', True, True), ('TLU', False, True), ('ReLU', True, True), ('ReLU', False, False),
+])  # fmt: skip
+def test_group_norm_is_fused_where_that_is_faster(act, grad, fused):
+    norm, act = build_norm_layer(NORMS['GN'], 4)[1], build_activation({'type': act}, 4)
+    x = torch.randn(2, 4, 5, 5)
+    with (
+        torch.set_grad_enabled(grad),
+        profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen,
+    ):
+        norm_act(x, norm, act)
+    assert (
+        'mmdet_frn::group_norm_forward' in {event.key for event in seen.key_averages()}
+    ) == fused
 
 
 def test_activations_are_in_place_where_their_class_can_be():

@@ -121,4 +121,28 @@ void check_backward_arguments(const at::Tensor& dz, const at::Tensor& x, const a
   check_device("rstd", rstd, x);
 }
 
+void check_group_arguments(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                           int64_t num_groups, double eps, const std::optional<at::Tensor>& tau,
+                           bool relu, const std::optional<at::Tensor>& residual) {
+  check_arguments(x, weight, bias, std::nullopt, eps, tau, residual);
+  TORCH_CHECK_VALUE(num_groups >= 1 && x.sym_size(1) % num_groups == 0,
+                    "num_groups must divide the number of channels of x, ", x.sym_size(1),
+                    ", but is ", num_groups);
+  TORCH_CHECK_VALUE(eps >= 0, "eps must be at least 0, but is ", eps);
+  TORCH_CHECK_VALUE(!(relu && tau.has_value()), "tau is the threshold of a TLU, but relu is set; ",
+                    "give one of the two");
+}
+
+void check_group_backward_arguments(const at::Tensor& dz, const at::Tensor& x,
+                                    const at::Tensor& stats, int64_t num_groups) {
+  check_like_x("dz", dz, x);
+  const auto acc = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  TORCH_CHECK_VALUE(stats.dim() == 3 && stats.sym_size(0) == 2 &&
+                        stats.sym_size(1) == x.sym_size(0) && stats.sym_size(2) == num_groups &&
+                        stats.scalar_type() == acc,
+                    "stats must be those that forward returned for x of shape ", shape(x),
+                    ", but have shape ", shape(stats), " and dtype ", dtype(stats));
+  check_device("stats", stats, x);
+}
+
 }  // namespace mmdet_frn

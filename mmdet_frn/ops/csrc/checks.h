@@ -17,4 +17,14 @@ void check_arguments(const at::Tensor& x, const at::Tensor& weight, const at::Te
 // dz: x's shape, dtype and device; rstd: (N, C) in the dtype of the statistics.
 void check_backward_arguments(const at::Tensor& dz, const at::Tensor& x, const at::Tensor& rstd);
 
+// As check_arguments; num_groups divides the channels, eps is not negative, and tau and relu are
+// not both given.
+void check_group_arguments(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                           int64_t num_groups, double eps, const std::optional<at::Tensor>& tau,
+                           bool relu, const std::optional<at::Tensor>& residual);
+
+// dz: x's shape, dtype and device; stats: (2, N, num_groups) in the dtype of the statistics.
+void check_group_backward_arguments(const at::Tensor& dz, const at::Tensor& x,
+                                    const at::Tensor& stats, int64_t num_groups);
+
 }  // namespace mmdet_frn

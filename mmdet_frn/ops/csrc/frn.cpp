@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "checks.h"
+#include "layout.h"
 
 namespace mmdet_frn {
 namespace {
@@ -19,22 +20,6 @@ using Grads = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Ten
 using ForwardKernel = void (*)(const FrnArgs&, const at::Tensor&, const at::Tensor&);
 using BackwardKernel = void (*)(const FrnArgs&, const at::Tensor&, const at::Tensor&,
                                 const FrnGrads&);
-
-at::ScalarType acc_type(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-// The layout that a kernel reads and its outputs get: x's own where it is one of the two.
-at::MemoryFormat layout_of(const at::Tensor& x) {
-  return x.is_contiguous() ? at::MemoryFormat::Contiguous : x.suggest_memory_format();
-}
-
-// `to` and `contiguous` only where they have something to do: each is a call of the dispatcher.
-at::Tensor per_channel(const at::Tensor& param, const at::Tensor& x) {
-  const auto acc = acc_type(x);
-  const auto& wide = param.scalar_type() == acc ? param : param.to(acc);
-  return wide.is_contiguous() ? wide : wide.contiguous();
-}
 
 FrnArgs prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                 const std::optional<at::Tensor>& eps, double eps_value,
@@ -51,10 +36,7 @@ FrnArgs prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor&
   args.n = x.size(0);
   args.c = x.size(1);
   args.hw = x.numel() / std::max<int64_t>(1, args.n * args.c);
-  // With one position or one channel the two layouts are the same memory; vectors run along the
-  // longer of the two.
-  args.channels_last =
-      args.c > 1 && (args.hw == 1 || !args.x.is_contiguous(at::MemoryFormat::Contiguous));
+  args.channels_last = walks_channels_last(args.x, args.hw);
   return args;
 }
 

@@ -12,7 +12,7 @@ struct Backward {
   static constexpr int kSums = Norm::kGradSums;
   Shape shape;
   const T *dz, *x, *residual;  // no residual: null
-  const A* saved;              // [Norm::kSaved][N * C]
+  const A* saved;              // [Norm::kSaved][segments]
   T *dx, *dresidual;           // not wanted: null
   double* sums;                // [kSums][N * C]
   bool stream;
@@ -30,7 +30,9 @@ struct Backward {
 
 template <class Norm, typename T>
 void Backward<Norm, T>::rows() const {
-  const RowBlocks blocks(shape);
+  const int64_t group = Norm::kGrouped ? shape.group : 1;
+  const RowBlocks blocks(shape.n * shape.c, shape.hw);
+  const RowBlocks segments(blocks.rows / group, blocks.len * group);
   const auto sum_block = [&](int64_t row, int64_t b, const A* coeffs, A* out) {
     const auto at = blocks.begin(row, b);
     loops.grad_sums(dz + at, x + at, residual_at(at), blocks.size(b), coeffs, out);
@@ -40,21 +42,27 @@ void Backward<Norm, T>::rows() const {
     loops.grad(dz + at, x + at, residual_at(at), dx_at(at), dresidual_at(at), blocks.size(b),
                coeffs, stream);
   };
-  if (!blocks.split()) {
-    at::parallel_for(0, blocks.rows, blocks.grain(), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
+  if (!segments.split()) {
+    at::parallel_for(0, segments.rows, segments.grain(), [&](int64_t begin, int64_t end) {
+      for (int64_t segment = begin; segment < end; ++segment) {
         A coeffs[Norm::kCoeffs];
-        params.coeffs(row, saved, coeffs);
-        double total[kSums] = {};
-        for (int64_t b = 0; b < blocks.count; ++b) {
-          A part[kSums];
-          sum_block(row, b, coeffs, part);
-          for (int s = 0; s < kSums; ++s) total[s] += part[s];
+        for (int64_t row = segment * group; row < (segment + 1) * group; ++row) {
+          params.coeffs(row, saved, coeffs);
+          double total[kSums] = {};
+          for (int64_t b = 0; b < blocks.count; ++b) {
+            A part[kSums];
+            sum_block(row, b, coeffs, part);
+            for (int s = 0; s < kSums; ++s) total[s] += part[s];
+          }
+          for (int s = 0; s < kSums; ++s) sums[s * blocks.rows + row] = total[s];
         }
-        for (int s = 0; s < kSums; ++s) sums[s * blocks.rows + row] = total[s];
         if (!wants_elements()) continue;
-        params.grad_coeffs(row, saved, sums, coeffs);
-        for (int64_t b = blocks.count - 1; b >= 0; --b) grad_block(row, b, coeffs);
+        double of_segment[Norm::kSegmentSums];
+        params.segment_sums(segment, saved, sums, of_segment);
+        for (int64_t row = (segment + 1) * group - 1; row >= segment * group; --row) {
+          params.grad_coeffs(row, saved, of_segment, coeffs);
+          for (int64_t b = blocks.count - 1; b >= 0; --b) grad_block(row, b, coeffs);
+        }
       }
     });
     return;
@@ -74,10 +82,15 @@ void Backward<Norm, T>::rows() const {
     for (int s = 0; s < kSums; ++s) sums[s * blocks.rows + row] = of_row[s];
   }
   if (!wants_elements()) return;
+  const Scratch<double> of_segments({segments.rows, Norm::kSegmentSums});
+  for (int64_t segment = 0; segment < segments.rows; ++segment) {
+    params.segment_sums(segment, saved, sums, of_segments.data + segment * Norm::kSegmentSums);
+  }
   at::parallel_for(0, total, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = end - 1; i >= begin; --i) {
+      const auto row = i / blocks.count;
       A coeffs[Norm::kCoeffs];
-      params.grad_coeffs(i / blocks.count, saved, sums, coeffs);
+      params.grad_coeffs(row, saved, of_segments.data + row / group * Norm::kSegmentSums, coeffs);
       grad_block(i / blocks.count, i % blocks.count, coeffs);
     }
   });
@@ -85,6 +98,7 @@ void Backward<Norm, T>::rows() const {
 
 template <class Norm, typename T>
 void Backward<Norm, T>::columns() const {
+  const int64_t group = Norm::kGrouped ? shape.group : 1;
   const ColumnBlocks blocks(shape, 2 * sizeof(T));
   const Scratch<A> parts({blocks.group, blocks.count, kSums, blocks.stride});
   const ColumnTable<A, Norm::kCoeffs> table(blocks.group, blocks.stride);
@@ -106,23 +120,27 @@ void Backward<Norm, T>::columns() const {
                                 parts.data + i * kSums * blocks.stride, blocks.stride);
       }
     });
-    const auto chunks = blocks.stride / kColumnPad;
-    const auto grain = std::max<int64_t>(1, kGrain / (kSums * kColumnPad * blocks.count));
-    at::parallel_for(0, images * chunks, grain, [&](int64_t begin, int64_t end) {
+    const auto unit = column_unit(group), units = ceil_div(shape.c, unit);
+    const auto grain = std::max<int64_t>(1, kGrain / (kSums * unit * blocks.count));
+    at::parallel_for(0, images * units, grain, [&](int64_t begin, int64_t end) {
       double sum[kColumnPad];
       for (int64_t i = begin; i < end; ++i) {
-        const auto image = i / chunks;
-        const auto c0 = i % chunks * kColumnPad;
-        const auto c1 = std::min(c0 + kColumnPad, shape.c);
+        const auto image = i / units, unit_begin = i % units * unit;
+        const auto unit_end = std::min(unit_begin + unit, shape.c);
         const auto row = (first + image) * shape.c;
-        for (int s = 0; s < kSums; ++s) {
-          fold(parts.data + (image * blocks.count * kSums + s) * blocks.stride, blocks.count,
-               kSums * blocks.stride, c0, c1, sum);
-          std::copy(sum, sum + (c1 - c0), sums + s * shape.n * shape.c + row + c0);
+        for (auto c0 = unit_begin; c0 < unit_end; c0 += kColumnPad) {
+          const auto c1 = std::min(c0 + kColumnPad, unit_end);
+          for (int s = 0; s < kSums; ++s) {
+            fold(parts.data + (image * blocks.count * kSums + s) * blocks.stride, blocks.count,
+                 kSums * blocks.stride, c0, c1, sum);
+            std::copy(sum, sum + (c1 - c0), sums + s * shape.n * shape.c + row + c0);
+          }
         }
-        for (int64_t c = c0; c < c1; ++c) {
+        double of_segment[Norm::kSegmentSums];
+        for (int64_t c = unit_begin; c < unit_end; ++c) {
+          if (c % group == 0) params.segment_sums((row + c) / group, saved, sums, of_segment);
           A of_row[Norm::kCoeffs];
-          params.grad_coeffs(row + c, saved, sums, of_row);
+          params.grad_coeffs(row + c, saved, of_segment, of_row);
           table.set(image, c, of_row);
         }
       }

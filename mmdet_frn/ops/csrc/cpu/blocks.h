@@ -27,17 +27,17 @@ inline bool streams(const at::Tensor& x) { return x.nbytes() >= kStreamBytes; }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// What is walked over; none is 0.
+// What is walked over; none is 0. A segment, whose statistics are one, is `group`
+// adjacent channels of one image.
 struct Shape {
-  int64_t n, c, hw;
+  int64_t n, c, hw, group = 1;
 };
 
-// [N][C][HW]: rows of `len`, each cut into `count` blocks.
+// [N][C][HW]: rows of `len`, or whole segments, each cut into `count` blocks.
 struct RowBlocks {
   int64_t rows, len, count;
 
-  explicit RowBlocks(const Shape& shape)
-      : rows(shape.n * shape.c), len(shape.hw), count(ceil_div(shape.hw, kRowBlock)) {}
+  RowBlocks(int64_t rows, int64_t len) : rows(rows), len(len), count(ceil_div(len, kRowBlock)) {}
 
   // Few long rows: threads share a row, and each block of it is read from
   // memory twice.
@@ -99,6 +99,9 @@ struct ColumnTable {
 
   const A* image(int64_t i) const { return scratch.data + i * kCoeffs * stride; }
 };
+
+// Channels of [HW][C] that one thread finishes: whole segments.
+inline int64_t column_unit(int64_t group) { return ceil_div(kColumnPad, group) * group; }
 
 // Adds up block sums, in fp64 and in order: out[c] for c in [begin, end).
 template <typename A>

@@ -14,12 +14,16 @@
 namespace mmdet_frn {
 
 struct Frn {
+  static constexpr bool kGrouped = false;  // a segment, which shares its statistics, is one row
+  static constexpr bool kAboutPivot = false;
+
   // Sums of a row in forward; numbers of a row that backward gets again; sums
   // of a row in backward, for g = dz where y passes the threshold and 0
   // elsewhere: g, g * x, dz - g.
-  enum Stat { kSquares, kStats };
+  enum Stat { kSquares, kStats, kParts = kStats };
   enum Saved { kRstd, kSaved };
   enum GradSum { kSumG, kSumGx, kSumDropped, kGradSums };
+  enum SegmentSum { kPull, kSegmentSums };
 
   // y = x * scale + shift [+ residual], z = y < tau || isnan(tau) ? tau : y,
   // dx = scale * g - slope * x. No threshold: tau = -inf.
@@ -42,6 +46,12 @@ struct Frn {
   template <typename V>
   static inline void add_stats(V* sums, const V& x) {
     sums[kSquares] = fmadd(x, x, sums[kSquares]);
+  }
+
+  // Adds the sums of a block to the totals of its segment.
+  template <typename A>
+  static inline void add_part(const A* part, int64_t, int64_t, double* totals, int64_t) {
+    totals[kSquares] += part[kSquares];
   }
 
   // y, and as a mask where tau replaces it. Forward and backward both call
@@ -108,10 +118,14 @@ struct Frn {
       out[kSlope] = A(0);
     }
 
-    void grad_coeffs(int64_t row, const A* saved, const double* sums, A* out) const {
+    void segment_sums(int64_t row, const A* saved, const double* sums, double* out) const {
+      out[kPull] = sum_gx(row, saved, sums);
+    }
+
+    void grad_coeffs(int64_t row, const A* saved, const double* of_segment, A* out) const {
       coeffs(row, saved, out);
       // Factors near one first: rstd^3 alone could leave the range of fp32.
-      const double mean = saved[row] * (sum_gx(row, saved, sums) / hw);
+      const double mean = saved[row] * (of_segment[kPull] / hw);
       out[kSlope] = static_cast<A>(static_cast<double>(out[kScale]) * saved[row] * mean);
     }
 

@@ -23,8 +23,8 @@ constexpr int64_t kColumnPad = 64;
 template <typename T>
 struct Loops {
   using A = Acc<T>;
-  // Rows: `len` adjacent elements of one (n, c); coeffs and sums are one number
-  // of each kind.
+  // Rows: `len` adjacent elements of one (n, c), for stats of one segment;
+  // coeffs and sums are one number of each kind.
   void (*stats)(const T* x, int64_t len, A* sums);
   void (*apply)(const T* x, const T* residual, T* z, int64_t len, const A* coeffs, bool stream);
   void (*grad_sums)(const T* dz, const T* x, const T* residual, int64_t len, const A* coeffs,
@@ -66,6 +66,6 @@ const Loops<T>& table();
 #endif
 
 // All norms that have kernels, by their policies.
-#define MMDET_FRN_FOR_EACH_NORM(DO) DO(Frn)
+#define MMDET_FRN_FOR_EACH_NORM(DO) DO(Frn) DO(Group<false>) DO(Group<true>)
 
 }  // namespace mmdet_frn

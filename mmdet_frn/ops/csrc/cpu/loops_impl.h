@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "frn_policy.h"
+#include "group_policy.h"
 #include "loops.h"
 #include "pack.h"
 
@@ -71,6 +72,22 @@ template <class Norm, typename T>
 inline void add_stats(Sums<T, Norm::kStats>& sums, const T* x, int64_t count) {
   const auto v = load(x, count);
   for (int k = 0; k < kParts<T>; ++k) Norm::add_stats(sums.part[k], v.part[k]);
+}
+
+// The same of x - pivot; beyond `count` that is 0 as well.
+template <class Norm, typename T>
+inline void add_stats_about(Sums<T, Norm::kStats>& sums, const T* x, int64_t count,
+                            const Pack<T>& pivot) {
+  using V = Vec<Acc<T>>;
+  const auto v = load(x, count);
+  for (int k = 0; k < kParts<T>; ++k) {
+    auto part = v.part[k];
+    if (count < kWidth<T>) {
+      const auto here = std::clamp<int64_t>(count - k * V::size(), 0, V::size());
+      part = V::set(pivot.part[k], part, here);
+    }
+    Norm::add_stats(sums.part[k], part - pivot.part[k]);
+  }
 }
 
 template <class Norm, bool kStream, typename T>
@@ -159,8 +176,22 @@ inline void with_stream(bool stream, int64_t pitch, const T* out, const T* other
 
 template <class Norm, typename T>
 MMDET_FRN_FLATTEN void stats(const T* x, int64_t len, Acc<T>* out) {
-  sum_row<T, Norm::kStats, 4>(
-      len, out, [&](auto& sums, int64_t at, int64_t n) { add_stats<Norm>(sums, x + at, n); });
+  if constexpr (Norm::kAboutPivot) {
+    // The second read finds the block in the cache.
+    sum_row<T, 1, 4>(len, out, [&](auto& sums, int64_t at, int64_t n) {
+      const auto v = load(x + at, n);
+      for (int k = 0; k < kParts<T>; ++k) sums.part[k][0] = sums.part[k][0] + v.part[k];
+    });
+    out[Norm::kPivot] = out[0] / static_cast<Acc<T>>(len);
+    Pack<T> pivot;
+    for (auto& part : pivot.part) part = Vec<Acc<T>>(out[Norm::kPivot]);
+    sum_row<T, Norm::kStats, 4>(len, out, [&](auto& sums, int64_t at, int64_t n) {
+      add_stats_about<Norm>(sums, x + at, n, pivot);
+    });
+  } else {
+    sum_row<T, Norm::kStats, 4>(
+        len, out, [&](auto& sums, int64_t at, int64_t n) { add_stats<Norm>(sums, x + at, n); });
+  }
 }
 
 template <class Norm, typename T>
@@ -236,11 +267,40 @@ inline void sum_columns(int64_t rows, int64_t cols, Acc<T>* out, int64_t stride,
 template <class Norm, typename T>
 MMDET_FRN_FLATTEN void stats_columns(const T* x, int64_t rows, int64_t cols, Acc<T>* out,
                                      int64_t stride) {
-  sum_columns<T, Norm::kStats>(
-      rows, cols, out, stride,
-      [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
-        for (int64_t r = row; r < row + count; ++r) add_stats<Norm>(sums, x + r * cols + column, n);
-      });
+  if constexpr (Norm::kAboutPivot) {
+    using V = Vec<Acc<T>>;
+    // The second read finds the block in the cache.
+    auto* pivots = out + Norm::kPivot * stride;
+    sum_columns<T, 1>(rows, cols, pivots, stride,
+                      [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
+                        for (int64_t r = row; r < row + count; ++r) {
+                          const auto v = load(x + r * cols + column, n);
+                          for (int k = 0; k < kParts<T>; ++k) {
+                            sums.part[k][0] = sums.part[k][0] + v.part[k];
+                          }
+                        }
+                      });
+    for (int64_t c = 0; c < cols; ++c) pivots[c] /= static_cast<Acc<T>>(rows);
+    sum_columns<T, Norm::kStats>(
+        rows, cols, out, stride,
+        [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
+          Pack<T> pivot;
+          for (int k = 0; k < kParts<T>; ++k) {
+            pivot.part[k] = V::loadu(pivots + column + k * V::size());
+          }
+          for (int64_t r = row; r < row + count; ++r) {
+            add_stats_about<Norm>(sums, x + r * cols + column, n, pivot);
+          }
+        });
+  } else {
+    sum_columns<T, Norm::kStats>(
+        rows, cols, out, stride,
+        [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
+          for (int64_t r = row; r < row + count; ++r) {
+            add_stats<Norm>(sums, x + r * cols + column, n);
+          }
+        });
+  }
 }
 
 template <class Norm, typename T>

@@ -1,0 +1,195 @@
+"""Norms over groups of channels with their activation, against PyTorch's own in fp64."""
+
+import pytest
+import torch
+from frn_equations import LAYOUTS, assert_matches
+from group_equations import expected, make_inputs
+from torch.nn import functional as F
+
+from mmdet_frn import ops
+
+HALF = [torch.float16, torch.bfloat16]
+# Groups of 1, 2, 4 and 12 channels; rows of a position, of a few, and of more than a block.
+CASES = [((2, 12, 5, 7), 12), ((3, 12, 4, 4), 6), ((2, 12, 9, 11), 3), ((2, 12, 6, 5), 1)]
+ODD = [((2, 6, 97, 93), 3), ((1, 4, 200, 51), 1), ((3, 8), 4), ((2, 6, 5), 2), ((2, 4, 2, 3, 2), 2)]
+WIDE = [((2, 132, 3, 3), 33), ((1, 200, 4, 3), 2), ((3, 96, 16, 17), 1)]
+
+
+@pytest.fixture(params=['fused', 'reference'])
+def group_norm(request):
+    """``group_norm`` of mmdet_frn.ops; on the fused kernels, then on the reference."""
+    if request.param == 'reference':
+        return ops.reference.group_norm
+    if not ops.library.runs_fused_group_norm(torch.device('cpu')):
+        pytest.skip('compiled library absent, or older than this op')
+    return ops.group_norm
+
+
+def check(op, inputs):
+    inputs.requires_grad_()
+    desired = expected(inputs)
+    z = op(*inputs.args())
+    assert z.dtype == inputs.x.dtype
+    assert_matches('z', z, desired['z'])
+    tensors = inputs.tensors()
+    grads = torch.autograd.grad(z, list(tensors.values()), inputs.dz)
+    for (name, tensor), grad in zip(tensors.items(), grads, strict=True):
+        assert grad.dtype == tensor.dtype, name
+        terms = 1 if name in {'x', 'residual'} else inputs.x.numel() // inputs.x.shape[1]
+        assert_matches(name, grad, desired[name], terms)
+
+
+@pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
+@pytest.mark.parametrize('act', ['tlu', 'relu', None])
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_is_torchs_with_its_gradients(group_norm, centered, act, layout):
+    for (shape, groups), residual in [(case, r) for case in CASES for r in (False, True)]:
+        check(
+            group_norm,
+            make_inputs(shape, groups, torch.float32, centered, act, residual, LAYOUTS[layout]),
+        )
+
+
+@pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
+@pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, *HALF], ids=str)
+def test_dtypes_and_odd_shapes(group_norm, centered, layout, dtype):
+    for shape, groups in ODD + WIDE:
+        check(
+            group_norm,
+            make_inputs(shape, groups, dtype, centered, 'tlu', True, LAYOUTS[layout]),
+        )
+
+
+@pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_a_mean_far_above_the_deviation(layout, dtype):
+    """Squares summed about 0 lose the variance, as in PyTorch's own op in channels_last."""
+    if not ops.library.has_group_norm():
+        pytest.skip('compiled library absent, or older than this op')
+    inputs = make_inputs((2, 8, 40, 41), 2, dtype, act=None, layout=LAYOUTS[layout], mean=100.0)
+    y = F.group_norm(inputs.x.double(), 2, inputs.weight.double(), inputs.bias.double(), 1e-3)
+    # A deviation in x of half a unit in the last place is 4e-6 of the group's deviation.
+    error = (ops.group_norm(*inputs.args()).double() - y).abs().max() / y.abs().max()
+    assert error < {torch.float32: 2e-5, torch.bfloat16: 4e-3}[dtype]
+
+
+@pytest.mark.parametrize('threads', [1, 7])
+@pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
+@pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
+def test_a_sample_is_the_same_in_any_batch(threads, layout, centered):
+    """With many threads and few groups, threads share a group."""
+    if not ops.library.runs_fused_group_norm(torch.device('cpu')):
+        pytest.skip('compiled library absent, or older than this op')
+    inputs = make_inputs((5, 6, 70, 81), 2, torch.float32, centered, 'tlu', layout=LAYOUTS[layout])
+    before = torch.get_num_threads()
+
+    def run(part):
+        args = list(inputs.args())
+        args[0] = LAYOUTS[layout](part.detach()).requires_grad_()
+        z = ops.group_norm(*args)
+        z.backward(LAYOUTS[layout](inputs.dz[: len(part)]))
+        return z[0], args[0].grad[0]
+
+    try:
+        torch.set_num_threads(threads)
+        results = [run(inputs.x[:1]), run(inputs.x)]
+        torch.set_num_threads(before)
+        results.append(run(inputs.x[:2]))
+    finally:
+        torch.set_num_threads(before)
+    for z, dx in results[1:]:
+        assert torch.equal(z, results[0][0])
+        assert torch.equal(dx, results[0][1])
+
+
+@pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
+@pytest.mark.parametrize('create_graph', [False, True])
+def test_a_tie_goes_to_y_of_a_tlu_and_nowhere_in_a_relu(group_norm, centered, create_graph):
+    # y is the bias: equal to the threshold in channel 0, below it in 1 and above it in 2.
+    x = torch.zeros(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
+    one = torch.ones(3, dtype=torch.double)
+    dz = torch.randn(x.shape, dtype=torch.double)
+    sums, kept = dz.sum((0, 2, 3)), torch.tensor([1.0, 0, 1]).double()
+    bias = (0.5 * one).requires_grad_()
+    tau = torch.tensor([0.5, 1, 0.25]).double().requires_grad_()
+    z = group_norm(x, 1, one, bias, centered=centered, tau=tau)
+    dbias, dtau = torch.autograd.grad(z, (bias, tau), dz, create_graph=create_graph)
+    torch.testing.assert_close(dbias, sums * kept)
+    torch.testing.assert_close(dtau, sums * (1 - kept))
+    bias = torch.tensor([0.0, -1, 1]).double().requires_grad_()
+    z = group_norm(x, 1, one, bias, centered=centered, relu=True)
+    (dbias,) = torch.autograd.grad(z, bias, dz, create_graph=create_graph)
+    torch.testing.assert_close(dbias, sums * torch.tensor([0.0, 0, 1]).double())
+
+
+@pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
+def test_nan_goes_through_and_large_halves_do_not_overflow(group_norm, centered):
+    inputs = make_inputs((2, 4, 6, 7), 2, torch.float32, centered, 'tlu')
+    inputs.x[0, 0, 2, 3] = torch.nan
+    inputs.tau[2] = torch.nan
+    z = group_norm(*inputs.args())
+    assert z[0, :2].isnan().all()  # the group of channels 0 and 1
+    assert z[:, 2].isnan().all()
+    assert not z[1, [0, 1, 3]].isnan().any()
+    large = make_inputs((2, 4, 6, 7), 2, torch.float16, centered, 'relu')
+    large.x *= 1e4
+    assert_matches('z', group_norm(*large.args()), expected(large.requires_grad_())['z'])
+
+
+def test_squares_that_overflow_give_the_bias(group_norm):
+    inputs = make_inputs((2, 4, 6, 7), 2, torch.float32, False, None)
+    inputs.x *= 1e20
+    inputs.requires_grad_()
+    z = group_norm(*inputs.args())
+    torch.testing.assert_close(z, inputs.bias.view(1, 4, 1, 1).expand_as(z))
+    dx, dweight = torch.autograd.grad(z, (inputs.x, inputs.weight), inputs.dz)
+    assert not dx.any()
+    assert not dweight.any()
+
+
+def test_no_images(group_norm):
+    inputs = make_inputs((0, 4, 6, 7), 2, torch.float32).requires_grad_()
+    z = group_norm(*inputs.args())
+    assert z.shape == (0, 4, 6, 7)
+    grads = torch.autograd.grad(z, list(inputs.tensors().values()), inputs.dz)
+    assert not any(grad.any() for grad in grads)
+
+
+BAD = {
+    'num_groups': (dict(num_groups=3), 'num_groups must divide the number of channels of x, 4'),
+    'no groups': (dict(num_groups=0), 'num_groups must divide'),
+    'eps': (dict(eps=-1e-5), 'eps must be at least 0, but is -1e-05'),
+    'nan': (dict(eps=float('nan')), 'eps must be finite'),
+    'two acts': (dict(relu=True), 'tau is the threshold of a TLU, but relu is set'),
+    'weight': (dict(weight=torch.ones(3)), r'weight must have one element per channel, \(4,\)'),
+    'residual': (dict(residual=torch.ones(2, 4, 5, 1)), 'residual must have the shape and dtype'),
+    'empty': (dict(x=torch.ones(2, 4, 0, 5)), 'x has an empty spatial extent'),
+}
+
+
+@pytest.mark.parametrize('fused', [True, False], ids=['fused', 'reference'])
+@pytest.mark.parametrize('bad', BAD)
+def test_errors_name_argument_value_and_remedy(bad, fused, monkeypatch):
+    if not fused:
+        monkeypatch.setitem(
+            ops.group_norm.__globals__, 'runs_fused_group_norm', lambda device: False
+        )
+    change, message = BAD[bad]
+    one = torch.ones(4)
+    args = dict(x=torch.ones(2, 4, 5, 5), num_groups=2, weight=one, bias=one, tau=one) | change
+    with pytest.raises(ValueError, match=message):
+        ops.group_norm(**args)
+
+
+@pytest.mark.parametrize('fused', [True, False], ids=['fused', 'reference'])
+def test_what_is_no_tensor_is_a_type_error(fused, monkeypatch):
+    if not fused:
+        monkeypatch.setitem(
+            ops.group_norm.__globals__, 'runs_fused_group_norm', lambda device: False
+        )
+    x, one = torch.ones(2, 4, 5, 5), torch.ones(4)
+    with pytest.raises(TypeError, match='weight must be a tensor, but is a list'):
+        ops.group_norm(x, 2, [1.0] * 4, one)
+    with pytest.raises(TypeError, match='eps must be a number or a tensor, but is a str'):
+        ops.group_norm(x, 2, one, one, '1e-5')
