@@ -1,6 +1,11 @@
 """What tests share: a tiny detection set and the options that shrink a config to it."""
 
 import os
+import sys
+from pathlib import Path
+
+# warm_process.py is a module of its own, beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Under `pytest -n`, before torch is imported: each worker, and each process that a test starts,
 # computes on one thread, as the workers have the cores between them.

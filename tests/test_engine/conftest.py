@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from warm_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,19 +54,21 @@ VAL = 'annotations/instances_val.json'
 
 @pytest.fixture
 def train(tmp_path):
-    """Return a function that trains a config through tools/train.py; its work directory results."""
+    """Return a function that trains a config through tools/train.py; its work directory results.
 
-    def run(cfg, name, *args, processes=1):
+    ``new`` starts a new interpreter.
+    """
+
+    def run(cfg, name, *args, processes=1, new=False):
         cfg.dump(tmp_path / f'{name}.py')
-        command = [sys.executable]
-        if processes > 1:
-            command += ['-m', 'torch.distributed.run', '--standalone']
-            command += [f'--nproc-per-node={processes}']
-            args = (*args, '--launcher', 'pytorch')
-        command += ['tools/train.py', tmp_path / f'{name}.py', '--work-dir', tmp_path / name, *args]
-        done = subprocess.run(
-            list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=600
-        )
+        command = ['tools/train.py', tmp_path / f'{name}.py', '--work-dir', tmp_path / name, *args]
+        command = list(map(str, command))
+        if new:
+            command.insert(0, sys.executable)
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        else:
+            launcher = ('--launcher', 'pytorch') if processes > 1 else ()
+            done = run_script(*command, *launcher, processes=processes)
         assert done.returncode == 0, done.stdout + done.stderr
         return tmp_path / name
 

@@ -15,7 +15,7 @@ def test_repeated_and_resumed_runs_are_bitwise_equal(norm, tiny_cfg, train, weig
     assert not all(torch.equal(before[key], value) for key, value in expected.items())
 
     loaded_by_workers = {'train_dataloader.num_workers': 2}
-    again = train(tiny_cfg(norm, STEPS, **loaded_by_workers), 'again')
+    again = train(tiny_cfg(norm, STEPS, **loaded_by_workers), 'again', new=True)
     # What a run that was killed after its first checkpoint leaves.
     checkpoint = first / f'iter_{STEPS // 2}.pth'
     resumed = train(tiny_cfg(norm, STEPS), 'resumed', '--resume', checkpoint)

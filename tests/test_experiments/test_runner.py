@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from warm_process import run_script
 
 from mmdet_frn.experiments import runner
 from mmdet_frn.experiments.main import plan_comparison
@@ -26,25 +27,19 @@ CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_{}-all_1xb2-1k_shapes-128.py'
 
 @pytest.fixture
 def command(tiny_options, tiny_shapes, tmp_path):
-    """Return the command line of a comparison of ``norms`` with ``steps`` a run."""
+    """Return the words of a comparison of ``norms`` with ``steps`` a run."""
 
     def make(norms, steps, **options):
         given = {**tiny_options, 'default_hooks.checkpoint.interval': 100, **options}
         settings = [f'{k}={str(v).replace(" ", "")}' for k, v in given.items()]
         return [
-            *(sys.executable, 'tools/compare.py', *(CONFIG.format(norm) for norm in norms)),
+            *('tools/compare.py', *(CONFIG.format(norm) for norm in norms)),
             *('--images-per-gpu', '2', '--steps', str(steps), '--data', str(tiny_shapes)),
             *('--jobs', '1', '--bootstrap', '10'),
             *('--work-dir', str(tmp_path / 'work'), '--cfg-options', *settings),
         ]
 
     return make
-
-
-def run(command):
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
 
 
 def snapshot(folder):
@@ -61,7 +56,7 @@ def test_killed_comparison_goes_on_where_it_was(command, tmp_path):
         work / f'retinanet_r18-w32_fpn_{n}-all_1xb2-1k_shapes-128_1xb2_seed0' for n in norms
     )
     process = subprocess.Popen(
-        command(norms, steps, **options),
+        [sys.executable, *command(norms, steps, **options)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,7 +78,7 @@ def test_killed_comparison_goes_on_where_it_was(command, tmp_path):
     last = max(int(p.stem.split('_')[1]) for p in second.glob('iter_*.pth'))
     assert 0 < last < steps
 
-    again = run(command(norms, steps, **options))
+    again = run_script(*command(norms, steps, **options))
     assert again.returncode == 0, again.stdout + again.stderr
     assert '[1/2] BN, 2 images/GPU, seed 0: finished before' in again.stdout
     assert snapshot(first) == finished
@@ -96,7 +91,7 @@ def test_killed_comparison_goes_on_where_it_was(command, tmp_path):
 
     # A third run has nothing to do, and does nothing to the runs.
     before = snapshot(first) | snapshot(second)
-    third = run(command(norms, steps, **options))
+    third = run_script(*command(norms, steps, **options))
     assert third.returncode == 0
     assert snapshot(first) | snapshot(second) == before
 
@@ -120,8 +115,8 @@ def test_failed_run_is_reported_and_the_others_go_on(command, tmp_path):
     norm_cfg = "dict(type='GN', num_groups=3)"
     config.write_text(f"_base_ = '{broken}'\nmodel = dict(backbone=dict(norm_cfg={norm_cfg}))\n")
     line = command(('frn',), 2)
-    line.insert(2, str(config))
-    done = run(line)
+    line.insert(1, str(config))
+    done = run_script(*line)
     assert done.returncode == 1
     log = tmp_path / 'work' / 'three_groups_1xb2_seed0' / 'log.txt'
     assert re.search(rf'GN, 2 images/GPU, seed 0: FAILED: .*Error: .*\(see {log}\)', done.stdout)
@@ -137,7 +132,7 @@ def test_failed_run_is_reported_and_the_others_go_on(command, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_a_run(command, tmp_path):
-    done = run([*command(('frn',), 4), '--gpus', '2'])
+    done = run_script(*command(('frn',), 4), '--gpus', '2')
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / 'work' / 'retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128_2xb2_seed0'
     # Twice the batch, so half the steps.
@@ -149,7 +144,7 @@ def test_two_processes_a_run(command, tmp_path):
 @pytest.mark.slow
 def test_interrupt_stops_cleanly(command):
     process = subprocess.Popen(
-        command(('frn',), 500),
+        [sys.executable, *command(('frn',), 500)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -316,7 +311,7 @@ def test_a_training_process_that_outlives_its_parent_keeps_the_next_one_waiting(
 def test_bad_data_is_reported_in_a_line_before_anything_is_written(command, tmp_path, tiny_shapes):
     line = command(('frn',), 2)
     line[line.index('--data') + 1] = str(tmp_path / 'nowhere')
-    done = run(line)
+    done = run_script(*line)
     assert done.returncode == 2
     errors = [text for text in done.stderr.splitlines() if text.startswith('error: ')]
     assert len(errors) == 1

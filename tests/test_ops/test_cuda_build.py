@@ -13,7 +13,8 @@ import torch
 from torch.utils import cpp_extension
 
 CSRC = Path(__file__).resolve().parents[2] / 'mmdet_frn' / 'ops' / 'csrc'
-ARCHS = ('75', '80', '90')
+# The sources of sm_80 are those of sm_75 but for bf16, and of sm_90 but for clusters.
+ARCHS = ('75', '90')
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for 'sm_(\d+)'")
 SPILL = re.compile(r'(\d+) bytes spill stores')
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from warm_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,10 +50,8 @@ def test_demo_writes_the_table_and_the_pictures(tmp_path):
 
 
 def test_demo_on_a_folder_without_data_says_what_it_looked_for(tmp_path):
-    command = [sys.executable, 'tools/demo.py', '--data', str(tmp_path), '--work-dir']
-    done = subprocess.run(
-        [*command, str(tmp_path / 'work')], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    words = ('tools/demo.py', '--data', tmp_path, '--work-dir', tmp_path / 'work')
+    done = run_script(*words)
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
     assert 'has no COCO-format training set' in line

@@ -1,9 +1,9 @@
 """The evidence protocol: its plan, without training."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from warm_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 # Number, norm, images a step, seed, base learning rate, learning rate.
@@ -11,14 +11,7 @@ ROW = re.compile(r'^ *\d+ +(\S.*?) +(\d) +(\d+(?:, fold \d)?) +(\S+) +(\S+) +\d+
 
 
 def plan(*args):
-    done = subprocess.run(
-        [sys.executable, 'tools/evidence.py', '--plan', *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = run_script('tools/evidence.py', '--plan', *args)
     assert done.returncode == 0, done.stderr
     assert re.search(r'Left: \S+ GPU-hours, \S+ days \(\d+:\d\d:\d\d\)', done.stdout)
     return ROW.findall(done.stdout)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from warm_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = '0.00002'
@@ -16,13 +17,13 @@ SCALE = '0.00002'
 
 @pytest.fixture
 def table6(tiny_shapes, tmp_path):
-    """Return the command line of a table6 command on the tiny set."""
+    """Return the words of a table6 command on the tiny set."""
 
     def make(command, *arguments):
         choice = ('--norms', 'FRN', '--images-per-gpu', '2', '--gpus', '1', '--scale', SCALE)
         data = ('--data', str(tiny_shapes)) if command != 'report' else ()
         return [
-            *(sys.executable, 'tools/table6.py', command, '--work-dir', str(tmp_path / 'work')),
+            *('tools/table6.py', command, '--work-dir', str(tmp_path / 'work')),
             *(choice if command != 'report' else ()),
             *data,
             *arguments,
@@ -31,18 +32,16 @@ def table6(tiny_shapes, tmp_path):
     return make
 
 
-def run(command, **kwargs):
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, **kwargs
-    )
-
-
 @pytest.mark.slow
 def test_killed_run_goes_on_and_reports(table6, tmp_path):
     lrs = ('--base-lr', '0.05', '0.1', '--jobs', '1')
     work = tmp_path / 'work'
     process = subprocess.Popen(
-        table6('run', *lrs), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, *table6('run', *lrs)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     while not list(work.glob('*_lr0.1_seed0/iter_*.pth')):
         assert process.poll() is None, process.stdout.read()
@@ -53,13 +52,13 @@ def test_killed_run_goes_on_and_reports(table6, tmp_path):
     finished = (first / 'result.json').read_bytes()
     assert not (second / 'result.json').exists()
 
-    early = run(table6('report'))
+    early = run_script(*table6('report'))
     assert early.returncode == 0, early.stderr
     page = (work / 'report' / 'report.md').read_text()
     assert re.search(r'- FRN, 2 images/GPU, base lr 0\.1, seed 0: stopped at step \d+ of 10', page)
 
     # The killed run's training process ends by itself, which the next one waits for.
-    again = run(table6('run', *lrs))
+    again = run_script(*table6('run', *lrs))
     assert again.returncode == 0, again.stdout + again.stderr
     assert 'finished before' in again.stdout
     assert (first / 'result.json').read_bytes() == finished
@@ -76,7 +75,7 @@ def test_killed_run_goes_on_and_reports(table6, tmp_path):
 
 
 def test_plan_with_measured_times(table6, tmp_path):
-    done = run(table6('plan', '--measure', '--repeats', '1', '--price', '2'))
+    done = run_script(*table6('plan', '--measure', '--repeats', '1', '--price', '2'))
     assert done.returncode == 0, done.stderr
     measured = float(re.search(r'FRN, 2 images/GPU: ([\d.]+) s', done.stdout)[1])
     assert measured > 0
@@ -84,13 +83,15 @@ def test_plan_with_measured_times(table6, tmp_path):
     assert [row.split()[4] for row in rows] == ['0.01', '0.05', '0.1']
     assert 'at 2 a GPU-hour' in done.stdout
     # Kept for the next plan.
-    again = run(table6('plan'))
+    again = run_script(*table6('plan'))
     assert re.search(r'Left: [\d.e-]+ GPU-hours', again.stdout)
     assert not (tmp_path / 'work' / 'report').exists()
 
 
 def test_dry_run_of_an_array(table6, tmp_path):
-    done = run(table6('run', '--dry-run', '--at-once', '2', '--slurm-option=--partition=gpu'))
+    done = run_script(
+        *table6('run', '--dry-run', '--at-once', '2', '--slurm-option=--partition=gpu')
+    )
     assert done.returncode == 0, done.stderr
     script = (tmp_path / 'work' / 'slurm' / 'table6.sh').read_text()
     assert '#SBATCH --array=1,2,3%2\n' in script
@@ -113,7 +114,7 @@ def test_dry_run_of_an_array(table6, tmp_path):
     ],
 )
 def test_wrong_arguments(table6, arguments, message):
-    done = run(table6('run', *arguments))
+    done = run_script(*table6('run', *arguments))
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
     assert len(errors) == 1
@@ -122,6 +123,6 @@ def test_wrong_arguments(table6, arguments, message):
 
 
 def test_report_on_an_empty_folder(table6, tmp_path):
-    done = run(table6('report'))
+    done = run_script(*table6('report'))
     assert done.returncode == 2
     assert f'{tmp_path / "work"} holds no run of Table 6' in done.stderr

@@ -1,29 +1,15 @@
 """tools/train.py and tools/test.py as a user runs them, at tiny size."""
 
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmdet.apis import DetInferencer
+from warm_process import run_script
 
 from mmdet_frn.engine.checkpoint import safe_checkpoints
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
-
-
-def run(*args):
-    return subprocess.run(
-        [sys.executable, *map(str, args)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 def error_of(done):
@@ -53,23 +39,23 @@ def settings(tiny_shapes, tiny_options):
 @pytest.mark.slow
 def test_train_test_resume_and_a_second_run(settings, tiny_shapes, tmp_path):
     work = tmp_path / 'work'
-    done = run('tools/train.py', CONFIG, '--work-dir', work, *settings)
+    done = run_script('tools/train.py', CONFIG, '--work-dir', work, *settings)
     assert done.returncode == 0, done.stderr
     assert {p.name for p in work.glob('*.pth')} == {'iter_2.pth', 'iter_4.pth'}
     kept = {p: p.read_bytes() for p in work.glob('*.pth')}
 
-    again = run('tools/train.py', CONFIG, '--work-dir', work, *settings)
+    again = run_script('tools/train.py', CONFIG, '--work-dir', work, *settings)
     assert 'holds checkpoints of an earlier run (iter_4.pth)' in error_of(again)
     assert {p: p.read_bytes() for p in work.glob('*.pth')} == kept
 
     longer = [*settings, 'train_cfg.max_iters=6']
-    resumed = run('tools/train.py', CONFIG, '--work-dir', work, '--resume', *longer)
+    resumed = run_script('tools/train.py', CONFIG, '--work-dir', work, '--resume', *longer)
     assert resumed.returncode == 0, resumed.stderr
     assert 'iter: 4' in resumed.stdout + resumed.stderr
     assert (work / 'iter_6.pth').is_file()
 
     out = tmp_path / 'out.pkl'
-    tested = run(
+    tested = run_script(
         *('tools/test.py', CONFIG, work / 'iter_6.pth', '--work-dir', tmp_path / 'test'),
         *('--out', out, '--show-dir', 'shown', *settings),
     )
@@ -109,7 +95,7 @@ def check_inferencer(work, images, folder):
     ],
 )
 def test_bad_data_is_one_line_before_anything_is_written(change, message, settings, tmp_path):
-    done = run('tools/train.py', CONFIG, '--work-dir', tmp_path / 'work', *settings, change)
+    done = run_script('tools/train.py', CONFIG, '--work-dir', tmp_path / 'work', *settings, change)
     assert message in error_of(done)
     assert not (tmp_path / 'work').exists()
 
@@ -129,4 +115,4 @@ def test_bad_data_is_one_line_before_anything_is_written(change, message, settin
     ],
 )
 def test_wrong_arguments_are_one_line(args, message):
-    assert message in error_of(run(*args))
+    assert message in error_of(run_script(*args))
