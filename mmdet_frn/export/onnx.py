@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from pathlib import Path
 
@@ -44,11 +45,17 @@ def export_detector(
         opset: Version of the operator set, from 18 on. Default 18.
 
     Raises:
-        UsageError: the model is no single-stage detector, or cannot be decoded.
+        UsageError: the model is no single-stage detector, or cannot be decoded, or PyTorch is older
+            than 2.6.
     """
     if not isinstance(model, SingleStageDetector):
         raise UsageError(
             f'{type(model).__name__} is no single-stage detector; only these are exported'
+        )
+    if 'custom_translation_table' not in inspect.signature(torch.onnx.export).parameters:
+        raise UsageError(
+            f'exporting a detector needs PyTorch 2.6 or later, got {torch.__version__}; layers and '
+            f'networks export with torch.onnx.export(..., dynamo=False)'
         )
     model = copy.deepcopy(model).eval().cpu()
     graph = (RawDetector if raw else Detector)(model.half() if half else model).eval()

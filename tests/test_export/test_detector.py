@@ -138,6 +138,12 @@ def checkpoint(config, options, tmp_path_factory):
     return path
 
 
+exports_detectors = pytest.mark.skipif(
+    torch.__version__ < '2.6', reason='exporting a detector needs PyTorch 2.6'
+)
+
+
+@exports_detectors
 @pytest.mark.slow
 def test_an_exported_detector_is_that_of_mmdetection(config, options, checkpoint, tmp_path, capsys):
     onnxruntime = pytest.importorskip('onnxruntime')
@@ -154,6 +160,7 @@ def test_an_exported_detector_is_that_of_mmdetection(config, options, checkpoint
     assert_same(found, predict(build(config, options), images), rtol=1e-4, atol=1e-3)
 
 
+@exports_detectors
 def test_raw_outputs_in_fp16_decode_to_the_detections(config, options, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     onnx = pytest.importorskip('onnx')

@@ -96,6 +96,8 @@ def operators(path):
 
 @pytest.fixture(params=[True, False], ids=['dynamo', 'torchscript'])
 def dynamo(request):
+    if request.param and torch.__version__ < '2.6':
+        pytest.skip('the dynamo exporter of PyTorch before 2.6 does not write plain operators')
     return request.param
 
 
