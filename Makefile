@@ -18,6 +18,8 @@ help:
 	@echo '                    hours: BN, GN and FRN with six seeds on shapes, or in five folds on your images'
 	@echo 'make test [ARGS=<options of pytest>]'
 	@echo '                    set up, then lint and the whole test suite'
+	@echo 'make test STACK=openmmlab [MMCV_WHEEL=<file.whl>] [ARGS=<options of pytest>]'
+	@echo '                    the test suite on mmdet 3.3.0, mmcv 2.1.0 and torch 2.5.1, in .openmmlab'
 	@echo 'make gpu-report [ARGS=<options of benchmarks/gpu_report.py>]'
 	@echo '                    build, test, check and time everything on this GPU: a page in 15 minutes'
 	@echo 'make bench [ARGS=<options of benchmarks/ops.py>]'
@@ -44,8 +46,13 @@ evidence: setup
 	$(VENV_PYTHON) tools/evidence.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)")
 
 # A worker a core, each with whole files, so that a module's fixtures are made once.
+ifeq ($(STACK),openmmlab)
+test:
+	tools/test_openmmlab.sh $(ARGS)
+else
 test: lint
 	$(VENV_PYTHON) -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
+endif
 
 gpu-report: setup
 	$(VENV_PYTHON) -m benchmarks.gpu_report $(ARGS)
@@ -71,5 +78,5 @@ format: setup
 	$(if $(strip $(CPP_FILES)),.venv/bin/clang-format -i $(CPP_FILES))
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .openmmlab build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find mmdet_frn benchmarks tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -63,11 +63,13 @@ def disk() -> None:
 def wheel() -> None:
     """MMCV_WHEEL, if given, is the pinned mmcv, with ops, for this python."""
     pins = Path('constraints.txt').read_text(encoding='utf-8')
-    version = re.search(r'^onedl-mmcv==(.+)$', pins, re.MULTILINE)[1]
+    package = 'mmcv' if os.environ.get('PACKAGES') == 'openmmlab' else 'onedl-mmcv'
+    version = re.search(rf'^{package}==(.+)$', pins, re.MULTILINE)[1]
     tag = f'cp{PYTHON.replace(".", "")}'
-    pattern = rf'onedl_mmcv-{re.escape(version)}(\+[\w.]+)?-{tag}-.+\.whl'
+    name = package.replace('-', '_')
+    pattern = rf'{name}-{re.escape(version)}(\+[\w.]+)?-{tag}-.+\.whl'
     if WHEEL and not (Path(WHEEL).is_file() and re.fullmatch(pattern, Path(WHEEL).name)):
-        name = f'onedl_mmcv-{version}-{tag}-{tag}-<platform>.whl'
+        name = f'{name}-{version}-{tag}-{tag}-<platform>.whl'
         stop(f'MMCV_WHEEL must be a file {name}, got {WHEEL}; leave it out to build mmcv')
 
 

@@ -15,13 +15,15 @@ $(foreach s,$(SETTINGS),$(eval $(s) ?= $(shell sed -n 's/^ *$(s)=//p' $(S)/packa
 $(foreach s,$(SETTINGS),$(if $($(s)),$(eval export $(s))))
 
 pins = $(shell grep -E '^($(1))==' constraints.txt)
-MMCV := $(call pins,onedl-mmcv)
+# The extra of setup.py whose mm* packages are installed: onedl or openmmlab.
+export PACKAGES ?= onedl
+MMCV := $(call pins,$(if $(filter onedl,$(PACKAGES)),onedl-)mmcv)
 venv.with := $(shell "$(BASE)" -c 'import sys; print("python%d.%d" % sys.version_info[:2])') in $(CURDIR)
 TOOLS := $(call pins,pip|setuptools|wheel|ninja|psutil|packaging|numpy)
 torch.with := $(call pins,torch|torchvision)
 mmcv.with := $(torch.with) $(MMCV) $(FORCE_CUDA) $(TORCH_CUDA_ARCH_LIST)
 wheel.with := $(if $(MMCV_WHEEL),$(shell cksum "$(MMCV_WHEEL)"),$(shell cat $(S)/wheel.with 2>/dev/null))
-EXTRAS := .[onedl,tests]
+EXTRAS := .[$(PACKAGES),tests]
 package.with := $(foreach s,$(SETTINGS),$(s)=$($(s))\n)
 
 # The name of a wheel that pip has kept does not tell how mmcv was built.

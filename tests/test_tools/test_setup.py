@@ -91,6 +91,14 @@ def test_mmcv_is_built_after_torch_and_a_second_run_has_nothing_to_do(checkout):
     assert checkout.setup()[0] == []
 
 
+def test_the_other_stack_has_its_own_mmcv_and_extra(checkout):
+    other = (ROOT / 'constraints-openmmlab.txt').read_text()
+    (checkout.folder / 'constraints.txt').write_text(other)
+    ran, _ = checkout.setup('PACKAGES=openmmlab')
+    assert ran[2:] == ['torch==2.5.1 torchvision==0.20.1', 'mmcv==2.1.0', 'mmcv==2.1.0',
+                       '-e .[openmmlab,tests]']  # fmt: skip
+
+
 def test_everything_is_checked_before_anything_is_installed(checkout):
     checkout.notes.with_suffix('.disk').write_text('fails\n')
     assert checkout.setup(status=2)[0] == []
