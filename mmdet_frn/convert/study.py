@@ -91,11 +91,10 @@ def evaluate(cfg: Config, work_dir: Path) -> float:
     return 100 * metrics['coco/bbox_mAP']
 
 
-@safe_checkpoints()
-def fine_tune(
+def fine_tuning(
     cfg: Config, way: Way, images: int, seed: int, steps: int, lr: float, work_dir: Path
-) -> float:
-    """Return AP in percent after a training of ``steps`` from ``cfg.load_from``."""
+) -> Config:
+    """Return the config of a training of ``steps`` from ``cfg.load_from``."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(work_dir)
     cfg.randomness = dict(seed=seed)
@@ -113,9 +112,17 @@ def fine_tune(
             dict(type='PriorAnnealingHook', start=way.kappa, unit='kappa', curve='cosine')
         ]
     if way.learn:
-        paramwise = cfg.optim_wrapper.setdefault('paramwise_cfg', {})
-        keys = paramwise.setdefault('custom_keys', {})
-        keys['prior.logit'] = dict(lr_mult=way.learn, decay_mult=0.0)
-    runner = Runner.from_cfg(cfg)
+        rate = dict(lr_mult=way.learn, decay_mult=0.0)
+        key = 'optim_wrapper.paramwise_cfg.custom_keys'
+        cfg.merge_from_dict({key: {'prior.logit': rate}})
+    return cfg
+
+
+@safe_checkpoints()
+def fine_tune(
+    cfg: Config, way: Way, images: int, seed: int, steps: int, lr: float, work_dir: Path
+) -> float:
+    """Return AP in percent after a training of ``steps`` from ``cfg.load_from``."""
+    runner = Runner.from_cfg(fine_tuning(cfg, way, images, seed, steps, lr, work_dir))
     runner.train()
     return 100 * runner.test()['coco/bbox_mAP']

@@ -5,9 +5,10 @@ import os
 import pytest
 import torch
 from conversion import randomize
+from mmengine.optim import build_optim_wrapper
 
 from mmdet_frn.convert.config import build_detector
-from mmdet_frn.convert.study import WAYS, evaluate, prepare
+from mmdet_frn.convert.study import WAYS, evaluate, fine_tuning, prepare
 from mmdet_frn.layers import FRN
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
@@ -53,6 +54,21 @@ def test_a_checkpoint_cannot_run_code_when_bn_itself_is_evaluated(cfg, bn, tmp_p
     with pytest.raises(UsageError, match='refused'):
         evaluate(start, tmp_path / 'study')
     assert not planted.exists()
+
+
+def test_a_learned_prior_has_its_own_rate(cfg, bn, tmp_path):
+    torch.save({'state_dict': bn}, tmp_path / 'bn.pth')
+    way = WAYS['FRN, kappa learned from 10 at 100 times the rate']
+    start = prepare(cfg, str(tmp_path / 'bn.pth'), way, tmp_path / 'study')
+    tuning = fine_tuning(start, way, 2, 0, 20, 1e-4, tmp_path / 'study')
+    model = build_detector(tuning)
+    groups = build_optim_wrapper(model, tuning.optim_wrapper).param_groups
+    by_id = {
+        id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']
+    }
+    rates = {name.endswith('prior.logit'): by_id[id(p)] for name, p in model.named_parameters()}
+    assert rates[True] == pytest.approx((1e-2, 0))
+    assert rates[False][0] == pytest.approx(1e-4)
 
 
 def test_copied_weights_are_those_of_bn_and_fresh_ones_ones(cfg, bn, tmp_path):
