@@ -51,7 +51,7 @@ def main() -> None:
     args = parse_args()
     set_data_root(args)
     set_unsafe_checkpoint(args)
-    with one_line_errors():
+    with one_line_errors('run the same command again'):
         if args.calibrate and args.kappa is not None:
             raise UsageError('--calibrate chooses kappa; leave out --kappa or --calibrate')
         if args.calibrate < 0:
@@ -75,12 +75,17 @@ def main() -> None:
         except ValueError as error:
             raise UsageError(str(error)) from error
         _print(result, cfg.optim_wrapper.optimizer.get('lr'))
-        if args.evaluate:
-            work_dir = str(Path(args.out, 'evaluation'))
-            before = evaluate_detector(args.config, args.checkpoint, work_dir=work_dir)
-            after = evaluate_detector(result.config, result.checkpoint, work_dir=work_dir)
-            for name, value in before.items():
-                print(f'{name}: {value:.3f} before, {after[name]:.3f} after')
+    if args.evaluate:
+        with one_line_errors('evaluate with tools/test.py: the converted files are complete'):
+            _evaluate(args, result)
+
+
+def _evaluate(args: argparse.Namespace, result: Converted) -> None:
+    work_dir = str(Path(args.out, 'evaluation'))
+    before = evaluate_detector(args.config, args.checkpoint, work_dir=work_dir)
+    after = evaluate_detector(result.config, result.checkpoint, work_dir=work_dir)
+    for name, value in before.items():
+        print(f'{name}: {value:.3f} before, {after[name]:.3f} after')
 
 
 def _norm_cfg(label: str) -> dict:
@@ -95,8 +100,6 @@ def _norm_cfg(label: str) -> dict:
 
 
 def _print(result: Converted, lr: float | None) -> None:
-    for found in result.agreements:
-        print(f'kappa {found.kappa:6g}: outputs differ from BN by {100 * found.difference:.1f}%')
     print(result.report)
     print(f'config {result.config}\ncheckpoint {result.checkpoint}')
     if lr:

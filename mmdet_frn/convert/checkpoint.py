@@ -18,7 +18,8 @@ from mmdet_frn.engine.checkpoint import read_checkpoint, safe_checkpoints
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.files import write_bytes_atomic, write_text_atomic
 
-from .calibrate import Agreement, agreement, choose_kappa
+from .agreement import choose_kappa
+from .calibrate import detector_agreement
 from .config import build_detector, convert_cfg
 from .convert import examine
 from .detector import INPUT_SIZE, convert_detector
@@ -27,12 +28,11 @@ from .report import Report, some
 
 @dataclass
 class Converted:
-    """What :func:`convert_checkpoint` wrote, its report, and how kappa was chosen, if it was."""
+    """What :func:`convert_checkpoint` wrote, and its report."""
 
     config: Path
     checkpoint: Path
     report: Report
-    agreements: list[Agreement]
 
 
 def convert_checkpoint(
@@ -82,12 +82,13 @@ def convert_checkpoint(
     if batches:
         variation, suggested = examine(model, lambda: [_run(model, batch) for batch in batches])
         if norm_cfg['type'] == 'FRN':
-            agreements = agreement(model, batches, norm_cfg, size)
+            agreements = detector_agreement(model, batches, norm_cfg, size)
             kappa = choose_kappa(agreements)
     report = convert_detector(model, norm_cfg, act_cfg, kappa, size)
     if not report.replaced:
         raise UsageError(f'{cfg.filename} builds a detector without BN: nothing to convert')
     report.variation, report.suggested_kappa = variation, suggested
+    report.agreements = agreements
     written = convert_cfg(cfg, norm_cfg, act_cfg, kappa, size)
     _forget_pretrained(written.model)
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def convert_checkpoint(
     torch.save({'state_dict': model.state_dict(), 'meta': meta}, weights)
     write_bytes_atomic(paths[1], weights.getvalue())
     write_text_atomic(paths[0], written.pretty_text)
-    return Converted(*paths, report, agreements)
+    return Converted(*paths, report)
 
 
 def _load(model: nn.Module, cfg: Config, checkpoint: str | Path | None) -> dict:

@@ -11,9 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmdet_frn.layers import TLU, prior_of
 
+from .agreement import agreement, choose_kappa
 from .batch_norms import BatchNorm
 from .plan import Plan, find_batch_norms, plan_activations, plan_norms
-from .report import KAPPAS, Left, Report
+from .report import KAPPAS, Agreement, Left, Report
 from .trace import Trace, trace_forward
 
 # Mean error of a layer's scale that a suggested kappa leaves.
@@ -36,7 +37,7 @@ def convert(
     inputs: Tensor | tuple | Callable[[], Any],
     norm_cfg: dict | None = None,
     act_cfg: dict | None = None,
-    kappa: float = 0.0,
+    kappa: float | str = 0.0,
 ) -> Report:
     """Replace the BNs of a built model by FRN that computes the same, in place.
 
@@ -53,6 +54,8 @@ def convert(
         act_cfg: ``dict(type='TLU')`` replaces each ReLU module that follows a norm, directly or
             after a sum, by TLU, which starts as ReLU. Default None: activations stay.
         kappa: Weight of the prior, from 0 (FRN) to ``math.inf`` (BN in evaluation mode). Default 0.
+            'auto' takes the smallest of :data:`KAPPAS` with which the outputs of a copy of the
+            model on ``inputs`` differ from BN's by at most 10%.
 
     Returns:
         What was replaced, what was left and why.
@@ -62,12 +65,16 @@ def convert(
             changed then.
     """
     norm_cfg = norm_cfg or {'type': 'FRN'}
-    prior_of(kappa)
     _refuse_wrapped(model)
+    agreements = []
+    if kappa == 'auto':
+        agreements = _measure(model, inputs, norm_cfg)
+        kappa = choose_kappa(agreements)
+    prior_of(kappa)
     if act_cfg is not None and act_cfg.get('type') not in ('TLU', TLU):
         raise ValueError(f"act_cfg must be None or dict(type='TLU'), got {act_cfg}")
     plan = Plan()
-    plan.report.kappa = kappa
+    plan.report.kappa, plan.report.agreements = kappa, agreements
     norms = find_batch_norms(model, plan.report)
     if '' in norms:
         raise ValueError('model is a norm itself, which nothing refers to; put it into a module')
@@ -92,6 +99,22 @@ def _refuse_wrapped(model: nn.Module) -> None:
             )
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError('model is of torch.jit.script; convert it before it is scripted')
+
+
+def _measure(
+    model: nn.Module, inputs: Tensor | tuple | Callable[[], Any], norm_cfg: dict
+) -> list[Agreement]:
+    """Compare the outputs on ``inputs`` with BN's over kappa."""
+    if not isinstance(inputs, (Tensor, tuple)):
+        raise ValueError(
+            "kappa='auto' runs copies of the model, so inputs must be a tensor or tuple"
+        )
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    return agreement(
+        model,
+        lambda copied: convert(copied, inputs, norm_cfg, kappa=1.0),
+        [lambda module: module(*arguments)],
+    )
 
 
 def _trace(

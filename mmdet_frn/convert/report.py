@@ -11,6 +11,14 @@ KAPPAS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """A kappa, and the relative difference of the outputs from BN's, mean over runs."""
+
+    kappa: float
+    difference: float
+
+
+@dataclass(frozen=True)
 class Replaced:
     """A module, what it was, what it became, and a remark or ''."""
 
@@ -43,7 +51,9 @@ class Report:
     """Result of :func:`~mmdet_frn.convert.convert`; ``print`` it.
 
     ``variation`` is, per norm, the root mean square of log(nu2 / p) over the channels and example
-    images: how far the images' mean squares are from the population's.
+    images: how far the images' mean squares are from the population's. ``suggested_kappa`` follows
+    from it and judges each layer alone, so it is a lower bound; ``agreements`` are measured at the
+    outputs, where kappa was chosen by them.
     """
 
     replaced: list[Replaced] = field(default_factory=list)
@@ -53,6 +63,7 @@ class Report:
     frozen: list[str] = field(default_factory=list)
     kappa: float = 0.0
     suggested_kappa: float | None = None
+    agreements: list[Agreement] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = []
@@ -86,9 +97,16 @@ class Report:
                 f'{math.exp(mean):.2g}, mean over norms; most in '
                 + some([f'{name} ({math.exp(self.variation[name]):.2g})' for name in worst])
             )
-        if self.suggested_kappa is not None:
+        for found in self.agreements:
+            chosen = ' <- chosen' if found.kappa == self.kappa else ''
             lines.append(
-                f'kappa is {self.kappa:g}; the example images suggest {self.suggested_kappa:g}'
+                f'kappa {found.kappa:6g}: outputs differ from BN by '
+                f'{100 * found.difference:.1f}%{chosen}'
+            )
+        if self.suggested_kappa is not None and not self.agreements:
+            lines.append(
+                f'kappa is {self.kappa:g}; the example images suggest at least '
+                f"{self.suggested_kappa:g}, and kappa='auto' measures the outputs"
             )
         return '\n'.join(lines)
 

@@ -9,9 +9,10 @@ from mmdet.apis import DetInferencer
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmdet_frn.convert.calibrate import TOLERANCE, Agreement, choose_kappa
+from mmdet_frn.convert.agreement import TOLERANCE, choose_kappa
 from mmdet_frn.convert.checkpoint import convert_checkpoint
 from mmdet_frn.convert.config import build_detector
+from mmdet_frn.convert.report import Agreement
 from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from tools.convert import main
@@ -67,9 +68,9 @@ def test_kappa_is_calibrated_on_images_without_labels(config, tmp_path):
     result = convert_checkpoint(
         load_config(config), tmp_path / 'bn.pth', tmp_path / 'out', calibrate=2
     )
-    differences = [a.difference for a in result.agreements]
+    differences = [a.difference for a in result.report.agreements]
     assert differences == sorted(differences, reverse=True)
-    assert result.report.kappa == choose_kappa(result.agreements)
+    assert result.report.kappa == choose_kappa(result.report.agreements)
     assert result.report.variation
 
 
@@ -111,6 +112,24 @@ def test_command_prints_the_report_and_refuses_a_second_run(config, tmp_path, ru
     status, _, err = run(tmp_path / 'out/bn_to-frn.py', '-o', tmp_path / 'twice')
     assert status == 2
     assert 'converted detector already' in err
+
+
+def test_ctrl_c_leaves_whole_files_or_none(config, tmp_path, run, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    args = (config, tmp_path / 'bn.pth', '--evaluate', '-o', tmp_path / 'out')
+    with monkeypatch.context() as patch:
+        patch.setattr('mmdet_frn.utils.files.os.fsync', stop)
+        status, _, err = run(*args)
+    assert status == 130
+    assert 'stopped; run the same command again' in err
+    assert list((tmp_path / 'out').iterdir()) == []
+    monkeypatch.setattr('tools.convert.evaluate_detector', stop)
+    status, _, err = run(*args)
+    assert status == 130
+    assert 'the converted files are complete' in err
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['bn_to-frn.pth', 'bn_to-frn.py']
 
 
 @pytest.mark.parametrize(

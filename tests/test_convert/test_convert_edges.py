@@ -1,19 +1,48 @@
 """convert() on models that are wrapped, hooked, half frozen or not what they look like."""
 
+import copy
+
 import pytest
 import torch
-from conversion import check_equal_to_bn
+from conversion import check_equal_to_bn, randomize
 from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmdet_frn import convert
+from mmdet_frn.convert.report import KAPPAS
 from mmdet_frn.layers import FRN, SwitchableNorm
 
 
 @pytest.fixture
 def x():
     return torch.randn(2, 3, 12, 10, generator=torch.Generator().manual_seed(1))
+
+
+def test_kappa_is_chosen_by_the_outputs(x):
+    torch.manual_seed(0)
+    layers = [layer for _ in range(4) for layer in (nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))]
+    model = randomize(nn.Sequential(*layers[:6])).eval()
+    with torch.no_grad():
+        expected = model(x)
+        again = copy.deepcopy(model)
+        report = convert(model, x, kappa='auto')
+        assert 0 < report.kappa < 1000
+
+        def difference(network):
+            return (network(x) - expected).norm() / (expected - expected.mean()).norm()
+
+        assert difference(model) <= 0.1
+        smaller = KAPPAS[KAPPAS.index(report.kappa) - 1]
+        convert(again, x, kappa=smaller)
+        assert difference(again) > 0.1
+    assert f'kappa {report.kappa:6g}: outputs differ' in str(report)
+
+
+def test_kappa_is_not_chosen_with_a_function_as_input(x):
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    with pytest.raises(ValueError, match='inputs must be a tensor or tuple'):
+        convert(model, lambda: model(x), kappa='auto')
 
 
 class Doubled(nn.BatchNorm2d):
