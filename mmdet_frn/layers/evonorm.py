@@ -65,8 +65,9 @@ class EvoNormS0(_EvoNorm):
     def std(self, x: Tensor) -> Tensor:
         """Return the deviation of each channel's group, (N, C, 1, 1)."""
         var = x.reshape(x.shape[0], self.num_groups, -1).var(2, unbiased=False)
-        std = (var + self.eps).sqrt().repeat_interleave(self.num_features // self.num_groups, 1)
-        return std[:, :, None, None]
+        std = (var + self.eps).sqrt()[:, :, None]
+        std = std.expand(-1, -1, self.num_features // self.num_groups)
+        return std.reshape(x.shape[0], self.num_features, 1, 1)
 
     def activate(self, x: Tensor) -> Tensor:
         """Return x * sigmoid(v * x) / std of the group."""

@@ -82,7 +82,8 @@ def group_norm(
         groups = y.reshape([x.shape[0], num_groups, -1])
         # relu as in _normalize above.
         rstd = (groups.square().mean(2) + eps).rsqrt().relu()
-        rstd = rstd.repeat_interleave(x.shape[1] // num_groups, dim=1)
+        # Not repeat_interleave, which PyTorch 2.5 does not export where N is dynamic.
+        rstd = rstd[:, :, None].expand(x.shape[0], num_groups, x.shape[1] // num_groups)
         y = y * rstd.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
         y = _per_channel(weight.to(wide), x) * y + _per_channel(bias.to(wide), x)
     if residual is not None:
