@@ -40,7 +40,9 @@ def check_group_arguments(
     residual: Tensor | None = None,
 ) -> None:
     """Raise unless the arguments of :func:`mmdet_frn.ops.group_norm` fit."""
-    per_channel = dict(weight=weight, bias=bias) | ({} if tau is None else dict(tau=tau))
+    per_channel = {'weight': weight, 'bias': bias}
+    if tau is not None:
+        per_channel['tau'] = tau
     check_arguments(x, per_channel, eps, residual)
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(
@@ -57,7 +59,7 @@ def check_types(
 ) -> None:
     """Raise TypeError unless ``tensors``, named, and ``residual`` are tensors and eps a number."""
     if residual is not None:
-        tensors = tensors | {'residual': residual}
+        tensors = {**tensors, 'residual': residual}
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise TypeError(f'{name} must be a tensor, but is a {type(value).__name__}')

@@ -10,6 +10,7 @@ from benchmarks.costs import columns
 from mmdet_frn.layers import FRN
 from mmdet_frn.norms import ACTS, CONVS, NORMS, Norm, add_norm, find_norm, norm_label, use_norm
 from mmdet_frn.norms.table import TAU_INIT
+from mmdet_frn.ops import is_compiled
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'norms.md'
 
@@ -52,6 +53,8 @@ def test_every_line_of_the_page_is_complete():
 
 
 def test_the_page_has_every_norm_with_its_measured_costs_and_a_use():
+    if not is_compiled():
+        pytest.skip('the page has what the compiled ops keep for the backward pass')
     lines = {cell[0]: cell[1:] for cell in page_rows('norm')}
     assert list(lines) == [row.label for row in NORMS]
     for row in NORMS:
