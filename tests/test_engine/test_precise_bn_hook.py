@@ -101,7 +101,7 @@ def runner(tmp_path, **model):
             },
             'custom_hooks': hooks,
             'experiment_name': tmp_path.name,
-            'default_scope': 'mmengine',
+            'default_scope': 'mmdet',
         }
     )
 
