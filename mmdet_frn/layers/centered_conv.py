@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mmdet_frn.registry import NORM_LAYERS
+from mmdet_frn.registry import CONV_LAYERS
 
 
-@NORM_LAYERS.register_module()
+@CONV_LAYERS.register_module()
 class CenteredConv(nn.Conv2d):
     """Conv2d with the weight w - mean, the mean of each output channel's weights.
 

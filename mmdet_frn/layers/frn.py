@@ -36,7 +36,8 @@ class FRN(nn.Module):
         learnable_eps: Add a learned part ``eps_l`` to ``eps``, one number per layer (section 3.3;
             advised where maps are 1x1). Default False.
         eps_init: Initial value of the learned part. Default 1e-4.
-        eps_per_channel: Learn one number per channel in its place. Default False.
+        eps_per_channel: Learn one number per channel in its place; needs ``learnable_eps``. Default
+            False.
         eps_form: 'abs' for eps + |eps_l|, the paper's choice, or 'exp' for eps + exp(eps_l).
         prior: lambda in [0, 1] of a :class:`Prior`, between FRN (0) and a BN in evaluation mode
             (1). Default None: the paper's FRN.
@@ -45,7 +46,8 @@ class FRN(nn.Module):
     A BN's entries in a state dict are converted as they are loaded (:func:`convert_entries`).
 
     Raises:
-        ValueError: num_features, eps, eps_init, eps_form or prior is out of range.
+        ValueError: num_features, eps, eps_init, eps_form or prior is out of range, or an argument
+            lacks the one that it needs.
         TypeError: an argument is another norm's, as when inherited from ``_base_``.
     """
 

@@ -9,7 +9,7 @@ from mmengine.model import kaiming_init
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from mmdet_frn.registry import NORM_LAYERS
+from mmdet_frn.registry import CONV_LAYERS
 
 
 class _ParametrizedConv(nn.Conv2d):
@@ -52,7 +52,7 @@ class _ParametrizedConv(nn.Conv2d):
         return self
 
 
-@NORM_LAYERS.register_module()
+@CONV_LAYERS.register_module()
 class WeightNormConv(_ParametrizedConv):
     """Conv2d with the weight g * v / |v|, norms over each output channel.
 
@@ -68,7 +68,7 @@ class WeightNormConv(_ParametrizedConv):
         parametrizations.weight_norm(self)
 
 
-@NORM_LAYERS.register_module()
+@CONV_LAYERS.register_module()
 class SpectralNormConv(_ParametrizedConv):
     """Conv2d with the weight w / sigma, sigma the largest singular value of w as (C_out, rest).
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mmdet_frn.registry import NORM_LAYERS
+from mmdet_frn.registry import CONV_LAYERS
 
 from .gain import Gain
 from .wide import widen
@@ -16,7 +16,7 @@ from .wide import widen
 RELU_GAMMA = math.sqrt(2 / (1 - 1 / math.pi))
 
 
-@NORM_LAYERS.register_module()
+@CONV_LAYERS.register_module()
 class ScaledWSConv(nn.Conv2d):
     """Conv2d with the weight gain * gamma * (w - mean) / sqrt((var + eps) * fan_in).
 
@@ -25,7 +25,7 @@ class ScaledWSConv(nn.Conv2d):
     scale of w. Source: Brock et al. 2021, "Characterizing signal propagation", Scaled WS.
 
     Args:
-        gamma: Factor for the activation before the convolution. Default 1.7139, ReLU's.
+        gamma: Factor for the activation before the convolution. Default 1.7129, ReLU's.
         eps: Default 1e-6, timm's; the source has none.
         args, kwargs: As for ``nn.Conv2d``.
     """
