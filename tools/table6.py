@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     choice = argparse.ArgumentParser(add_help=False)
     choice.add_argument(
         '--norms',
+        '--methods',
         nargs='+',
         default=NORMS,
         help="rows, of 'BN*' BN GN FRN (all)",
@@ -70,7 +71,7 @@ def parse_args() -> argparse.Namespace:
 
     training = commands.add_parser('run', parents=[place, choice], help='train, evaluate, report')
     training.add_argument(
-        '--run', type=int, dest='number', help='only this one, by its number in the plan'
+        '--run', '--cell', type=int, dest='number', help='only this one, by its number in the plan'
     )
     training.add_argument('--submit', action='store_true', help='as a Slurm array')
     training.add_argument('--dry-run', action='store_true', help='write the array, submit nothing')
