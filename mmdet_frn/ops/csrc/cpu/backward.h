@@ -136,7 +136,7 @@ void Backward<Norm, T>::columns() const {
             std::copy(sum, sum + (c1 - c0), sums + s * shape.n * shape.c + row + c0);
           }
         }
-        double of_segment[Norm::kSegmentSums];
+        double of_segment[Norm::kSegmentSums] = {};
         for (int64_t c = unit_begin; c < unit_end; ++c) {
           if (c % group == 0) params.segment_sums((row + c) / group, saved, sums, of_segment);
           A of_row[Norm::kCoeffs];
