@@ -109,7 +109,9 @@ def test_dry_run_of_an_array(table6, tmp_path):
         (('--gpus', '3'), '--gpus must divide the 8'),
         (('--scale', '2'), '--scale must be > 0 and <= 1, got 2'),
         (('--norms', 'LN'), 'no config of LN'),
+        (('--methods', 'LN'), 'no config of LN'),
         (('--run', '9'), '--run must be >= 1 and <= 3, got 9'),
+        (('--cell', '9'), '--run must be >= 1 and <= 3, got 9'),
         (('--data', '/nowhere'), 'data folder /nowhere does not exist'),
     ],
 )
