@@ -48,17 +48,18 @@ def parse_args() -> argparse.Namespace:
     add('--min-time', type=float, default=0.5, help='seconds a measurement (%(default)s)')
     add('--rounds', type=int, default=5, help='turns that they are spread over (%(default)s)')
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='(%(default)s)')
-    add('--out', type=Path, default=Path('docs/results/ops'), help='folder (%(default)s)')
+    add('--out', type=Path, help='folder (docs/results/ops)')
     add('--append', action='store_true', help='keep the rows of earlier runs that this one lacks')
     add('--table', action='store_true', help='every norm of the table, into docs/results/norms')
     add('--quick', action='store_true', help='small maps, short times, into work_dirs/benchmark')
     args = parser.parse_args()
     if args.table:
         args.contenders = [contender_name(row) for row in NORMS]
-        args.out = ROOT / 'docs/results/norms'
     if args.quick:
         args.size, args.min_time, args.rounds = 128, 0.01, 2
-        args.out = Path('work_dirs/benchmark')
+    if args.out is None:
+        results = ROOT / 'docs/results' / ('norms' if args.table else 'ops')
+        args.out = Path('work_dirs/benchmark') if args.quick else results
     return args
 
 

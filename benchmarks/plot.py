@@ -41,5 +41,6 @@ def plot_rates(rows: Sequence[Row], path: Path) -> None:
             axes.set(title=f'{mode}, {", ".join(case)}', ylabel='GB/s of least traffic', ylim=0)
             axes.set_xticks(range(len(maps)), [name for name, _ in maps], rotation=60, ha='right')
             axes.grid(alpha=0.3)
-    panels[0][0].legend(fontsize='small')
+    lines, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(lines, labels, fontsize='small', loc='outside lower center', ncols=5)
     figure.savefig(path, dpi=110)
