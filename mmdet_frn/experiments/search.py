@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.files import write_text_atomic
@@ -13,7 +12,7 @@ from mmdet_frn.utils.files import write_text_atomic
 from .main import train
 from .results import Row, read_rows
 from .runs import Run
-from .table import BLANK, make_table, to_text
+from .table import make_table, mean_and_deviation, to_text
 
 
 def search(runs: Sequence[Run], jobs: int | None = None) -> dict[str, float]:
@@ -58,7 +57,7 @@ def write_with_rates(configs: Sequence[Path], rates: dict[str, float], out: Path
 
 
 def rows_by_rate(rows: Sequence[Row]) -> list[list[str]]:
-    """Return a heading of rates, then a row of mean AP in percent for each norm."""
+    """Return a heading of rates, then for each norm AP in percent: mean and deviation of seeds."""
     groups: dict[tuple[str, float], list[float]] = {}
     for row in rows:
         if row.metrics:
@@ -67,7 +66,7 @@ def rows_by_rate(rows: Sequence[Row]) -> list[list[str]]:
     norms = dict.fromkeys(row.run.norm for row in rows)
 
     def entry(norm: str, rate: float) -> str:
-        return f'{mean(groups[norm, rate]):.1f}' if (norm, rate) in groups else BLANK
+        return mean_and_deviation(groups.get((norm, rate), []))
 
     return [
         ['Norm', *(f'{rate:g}' for rate in rates)],

@@ -40,11 +40,7 @@ class Table:
 
     def entry(self, norm: str, metric: str, images: int) -> str:
         """Mean over the runs, with the standard deviation where there are several."""
-        values = self.values(norm, metric, images)
-        if not values:
-            return BLANK
-        spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
-        return f'{mean(values):.1f}{spread}'
+        return mean_and_deviation(self.values(norm, metric, images))
 
     def rows(self, entry: Callable[[str, str, int], str] | None = None) -> list[list[str]]:
         """Two rows of heading (metric, images per GPU), then one for each norm."""
@@ -95,6 +91,14 @@ class Table:
                 ]
             )
         return table
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Return the mean, and the standard deviation where there are several; a dash for none."""
+    if not values:
+        return BLANK
+    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{mean(values):.1f}{spread}'
 
 
 def make_table(rows: Sequence[Row]) -> Table:

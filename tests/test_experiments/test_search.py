@@ -27,8 +27,8 @@ def test_each_config_gets_the_rate_of_its_best_mean(runs):
     rows = read_rows(runs)
     assert rows_by_rate(rows) == [
         ['Norm', '0.001', '0.002'],
-        ['BN', '35.0', '36.0'],
-        ['GN', '20.0', '21.0'],
+        ['BN', '35.0 ± 7.1', '36.0 ± 2.8'],
+        ['GN', '20.0 ± 0.0', '21.0'],
     ]
     assert best_rates(rows) == {'bn': 0.002, 'gn': 0.002}
     assert best_rates(rows[:2]) == {'bn': 0.001}
