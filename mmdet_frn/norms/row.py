@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import nn
+
+from mmdet_frn.registry import NORM_LAYERS
+
+
+def _registered(cfg: dict) -> type[nn.Module]:
+    """Return the class that a config's ``type`` names, or is."""
+    return cfg['type'] if inspect.isclass(cfg['type']) else NORM_LAYERS.get(cfg['type'])
 
 
 @dataclass(frozen=True)
@@ -12,12 +21,10 @@ class Act:
     """An activation.
 
     Args:
-        layer: Class that ``act_cfg`` builds.
         act_cfg: Config, as for MMCV's ``build_activation_layer``, without a channel count.
         source: Publication, or library that ships it.
     """
 
-    layer: type[nn.Module]
     act_cfg: dict
     source: str
 
@@ -26,25 +33,28 @@ class Act:
         """Name in tables: the registered type."""
         return self.act_cfg['type']
 
+    @cached_property
+    def layer(self) -> type[nn.Module]:
+        """Class that ``act_cfg`` builds."""
+        return _registered(self.act_cfg)
+
 
 @dataclass(frozen=True)
 class Conv:
     """A convolution whose weight is normalised.
 
     Args:
-        layer: Class that ``conv_cfg`` builds.
-        conv_cfg: Config, as for MMCV's ``build_conv_layer``.
+        label: Name in tables: the registered type.
         source: Publication, or library that ships it.
     """
 
-    layer: type[nn.Module]
-    conv_cfg: dict
+    label: str
     source: str
 
     @property
-    def label(self) -> str:
-        """Name in tables: the registered type."""
-        return self.conv_cfg['type']
+    def conv_cfg(self) -> dict:
+        """Config, as for MMCV's ``build_conv_layer``."""
+        return {'type': self.label}
 
 
 @dataclass(frozen=True)
@@ -53,22 +63,26 @@ class Norm:
 
     Args:
         label: Name in tables, with the activation that it goes with.
-        layer: Class that ``norm_cfg`` builds.
         norm_cfg: Config, as for MMCV's ``build_norm_layer``. Its ``type`` is the registered name.
-        uses_batch: Whether an image's output in training depends on the batch around it.
         source: Publication, or library that ships it.
         act_cfg: Activation that it goes with. Default ReLU. A norm that contains its activation
             needs one only after a sum.
+        uses_batch: Whether an image's output in training depends on the batch around it. Default
+            False.
         zero_init: Whether a weight of 0 makes its output 0, as the last norm of a residual block
             may start. Default True.
         model: Other settings of a detector that :func:`use_norm` makes for it. Default none.
     """
 
     label: str
-    layer: type[nn.Module]
     norm_cfg: dict
-    uses_batch: bool
     source: str
     act_cfg: dict = field(default_factory=lambda: {'type': 'ReLU'})
+    uses_batch: bool = False
     zero_init: bool = True
     model: dict = field(default_factory=dict)
+
+    @cached_property
+    def layer(self) -> type[nn.Module]:
+        """Class that ``norm_cfg`` builds."""
+        return _registered(self.norm_cfg)

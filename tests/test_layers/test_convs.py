@@ -54,8 +54,9 @@ def expected_weight(label, conv):
 
 
 def test_the_builder_builds_what_the_row_names(row):
-    assert isinstance(build(row), row.layer)
-    assert isinstance(build(row), nn.Conv2d)
+    classes = type(build(row)).__mro__
+    assert {row.label, f'{row.label}2d'} & {cls.__name__ for cls in classes}  # MMCV's has the 2d
+    assert nn.Conv2d in classes
 
 
 @pytest.mark.parametrize('groups', [1, 2])

@@ -125,4 +125,4 @@ def test_an_unknown_or_taken_label_is_named():
     with pytest.raises(ValueError, match="no norm has the label 'XN'; known: "):
         use_norm('XN')
     with pytest.raises(ValueError, match="label 'BN' is taken; choose another"):
-        add_norm(Norm('BN', nn.BatchNorm2d, {'type': 'BN'}, True, ''))
+        add_norm(Norm('BN', {'type': 'BN'}, ''))
