@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,9 +22,9 @@ from .runs import IDENTITY, Run, load_run_config, row_labels
 from .scaling import scale_steps, scale_to_batch
 from .smoke import Scale, use_subsets
 
-# Runs of the version that called them cells kept the config's settings alone.
-_OLD_IDENTITY = 'cell.json'
-_FOLDER = re.compile(r'(?P<config>.+)_(?P<gpus>\d+)xb(?P<images>\d+)_seed(?P<seed>\d+)')
+_FOLDER = re.compile(
+    r'(?P<config>.+)_(?P<gpus>\d+)xb(?P<images>\d+)_seed(?P<seed>\d+)(?:_fold(?P<fold>\d+))?'
+)
 
 
 @dataclass(frozen=True)
@@ -105,22 +104,29 @@ def plan_runs(
         for _, images in choices
     }
     folds = _folds(setup, work_dir)
-    return [
-        _plan_run(
-            path,
-            loaded[path],
-            images,
-            labels[images][path.stem],
-            base_lr,
-            seed,
-            fold,
-            work_dir,
-            setup,
+    runs = []
+    for (path, images), base_lr, seed, (fold, data) in product(
+        choices, setup.base_lrs, setup.seeds, folds.items()
+    ):
+        name = path.stem
+        name += f'_{setup.num_gpus}xb{images}' if base_lr is None else f'_lr{base_lr:g}'
+        name += f'_seed{seed}' + ('' if fold is None else f'_fold{fold}')
+        accumulation = setup.for_gpus // setup.num_gpus if setup.for_gpus else 1
+        run = Run(
+            config=path.stem,
+            norm=labels[images][path.stem],
+            images_per_gpu=images,
+            num_gpus=setup.num_gpus,
+            seed=seed,
+            folder=work_dir / name,
+            cfg=copy.deepcopy(loaded[path]),
+            accumulate=accumulation,
+            base_lr=base_lr,
+            fold=fold,
         )
-        for (path, images), base_lr, seed, fold in product(
-            choices, setup.base_lrs, setup.seeds, folds.items()
-        )
-    ]
+        _fit_config(run, data, work_dir / 'data', setup)
+        runs.append(run)
+    return runs
 
 
 def _folds(setup: Setup, work_dir: Path) -> dict[int | None, CocoFolder | None]:
@@ -132,54 +138,26 @@ def _folds(setup: Setup, work_dir: Path) -> dict[int | None, CocoFolder | None]:
     return dict(enumerate(write_folds(data, setup.folds, work_dir / f'folds{setup.folds}')))
 
 
-def _plan_run(
-    path: Path,
-    loaded: Config,
-    images: int,
-    norm: str,
-    base_lr: float | None,
-    seed: int,
-    fold: tuple[int | None, CocoFolder | None],
-    work_dir: Path,
-    setup: Setup,
-) -> Run:
-    cfg = copy.deepcopy(loaded)
-    number, data = fold
+def _fit_config(run: Run, data: CocoFolder | None, subsets: Path, setup: Setup) -> None:
+    """Make the config of a run, a copy of its file's, train that run."""
+    cfg = run.cfg
     if data is not None:
         use_coco_folder(cfg, data)
     if setup.steps is not None:
         _set_steps(cfg, setup.steps)
-    accumulation = 1
     if setup.for_gpus is None:
-        scale_to_batch(cfg, images, setup.num_gpus)
+        scale_to_batch(cfg, run.images_per_gpu, run.num_gpus)
     else:
         # Written for this batch: MMEngine must not scale it.
         cfg.auto_scale_lr.enable = False
-        accumulation = setup.for_gpus // setup.num_gpus
-    if base_lr is not None:
-        batch = images * setup.num_gpus * accumulation
-        cfg.optim_wrapper.optimizer.lr = base_lr * batch / setup.base_batch_size
+    if run.base_lr is not None:
+        cfg.optim_wrapper.optimizer.lr = run.base_lr * run.batch_size / setup.base_batch_size
     setup.scale.apply(cfg)
-    use_subsets(cfg, setup.scale, work_dir / 'data')
-    if accumulation > 1:
-        accumulate(cfg, accumulation)
-    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    name = path.stem
-    name += f'_{setup.num_gpus}xb{images}' if base_lr is None else f'_lr{base_lr:g}'
-    name += f'_seed{seed}' + ('' if number is None else f'_fold{number}')
-    cfg.work_dir = str(work_dir / name)
-    return Run(
-        config=path.stem,
-        norm=norm,
-        images_per_gpu=images,
-        num_gpus=setup.num_gpus,
-        seed=seed,
-        folder=work_dir / name,
-        cfg=cfg,
-        accumulate=accumulation,
-        base_lr=base_lr,
-        fold=number,
-    )
+    use_subsets(cfg, setup.scale, subsets)
+    if run.accumulate > 1:
+        accumulate(cfg, run.accumulate)
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=run.seed)
+    cfg.work_dir = str(run.folder)
 
 
 def _set_steps(cfg: Config, steps: int) -> None:
@@ -194,8 +172,7 @@ def find_runs(work_dir: Path, data: str | Path | None = None) -> tuple[list[Run]
     """Return the runs that are in a work directory, at any depth, without planning them.
 
     Args:
-        work_dir: Searched for folders called ``<config>_<gpus>xb<images>_seed<seed>[_fold<k>]``;
-            the fold may also be a folder above, ``fold<k>``.
+        work_dir: Searched for folders called ``<config>_<gpus>xb<images>_seed<seed>[_fold<k>]``.
         data: COCO-format folder with the annotations, where they were moved since; ``data`` itself
             or, for folds, its subfolder ``fold<k>``. Default None.
 
@@ -206,13 +183,13 @@ def find_runs(work_dir: Path, data: str | Path | None = None) -> tuple[list[Run]
         UsageError: there is none.
     """
     runs, unreadable = [], []
-    for path in sorted([*work_dir.rglob(IDENTITY), *work_dir.rglob(_OLD_IDENTITY)]):
-        match = _FOLDER.match(path.parent.name)
+    for path in sorted(work_dir.rglob(IDENTITY)):
+        match = _FOLDER.fullmatch(path.parent.name)
         if not match:
             continue
         try:
-            cfg = _load(path)
-            fold = _fold(path.parent.relative_to(work_dir))
+            cfg = load_run_config(path)
+            fold = match['fold'] and int(match['fold'])
             if data is not None:
                 folder = Path(data) / f'fold{fold}'
                 use_coco_folder(cfg, find_coco(folder if folder.is_dir() else data))
@@ -240,14 +217,3 @@ def find_runs(work_dir: Path, data: str | Path | None = None) -> tuple[list[Run]
     named = [replace(run, norm=labels[run.images_per_gpu][run.config]) for run in runs]
     named.sort(key=lambda r: (-r.images_per_gpu, r.config, r.seed, r.fold or 0))
     return named, unreadable
-
-
-def _load(path: Path) -> Config:
-    if path.name == IDENTITY:
-        return load_run_config(path)
-    return Config(json.loads(path.read_text(encoding='utf-8')))
-
-
-def _fold(folder: Path) -> int | None:
-    match = re.search(r'(?:^|[_/])fold(\d+)(?:/|$)', folder.as_posix())
-    return int(match[1]) if match else None

@@ -1,6 +1,8 @@
 """Which runs an experiment has, and what each trains."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +56,7 @@ def test_rows_of_one_norm_are_told_apart_by_where_tau_starts(tmp_path):
     for init in (0, -0.5):
         other = tmp_path / f'frn_{init}.py'
         act_cfg = f"dict(type='TLU', init={init})"
-        base = _absolute(CONFIGS[2])
+        base = Path(CONFIGS[2]).resolve()
         other.write_text(f"_base_ = '{base}'\nmodel = dict(backbone=dict(act_cfg={act_cfg}))\n")
         paths.append(other)
     runs = plan_comparison(paths[:3], [2], tmp_path, Setup())
@@ -66,18 +68,12 @@ def test_rows_of_one_norm_are_told_apart_by_where_tau_starts(tmp_path):
 
 def test_rows_of_one_norm_are_told_apart_by_their_configs(tmp_path):
     other = tmp_path / 'wider_bn.py'
-    other.write_text(f"_base_ = '{_absolute(CONFIGS[0])}'\n")
+    other.write_text(f"_base_ = '{Path(CONFIGS[0]).resolve()}'\n")
     runs = plan_comparison([CONFIGS[0], other], [2], tmp_path, Setup())
     assert [r.norm for r in runs] == [
         'BN (retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128)',
         'BN (wider_bn)',
     ]
-
-
-def _absolute(path):
-    from pathlib import Path
-
-    return Path(path).resolve()
 
 
 def test_wrong_arguments_are_named(tmp_path):
@@ -185,10 +181,9 @@ def test_runs_are_found_again_in_their_folders(tmp_path, tiny_shapes):
     planned = plan_comparison(CONFIGS, [2], tmp_path / 'work', setup)
     for run in planned:
         prepare_folder(run)
-    # As an earlier version kept a run: the config alone, tuples as lists, the fold a folder above.
-    old = tmp_path / 'work' / 'fold1' / 'other_1xb2_seed3' / 'cell.json'
-    old.parent.mkdir(parents=True)
-    old.write_text(json.dumps(planned[0].cfg.to_dict()))
+    # Of another comparison, in a folder below.
+    other = replace(planned[0], folder=tmp_path / 'work' / 'below' / 'other_1xb2_seed3_fold1')
+    prepare_folder(other)
     (planned[1].folder / IDENTITY).write_text('{')
     runs, unreadable = find_runs(tmp_path / 'work')
     (line,) = unreadable
