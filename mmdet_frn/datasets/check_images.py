@@ -40,12 +40,17 @@ def check_images(
         _check_image(image, Path(img_dir, image['file_name']), ann_file, use_exif)
 
 
+def stored_size(path: Path) -> tuple[int, int]:
+    """Decode the whole of an image and return width and height; raises whatever Pillow does."""
+    # Not OpenCV, which fills the rest of an image that is cut short with grey and says nothing.
+    with Image.open(path) as opened:
+        opened.load()
+        return opened.size
+
+
 def _check_image(image: dict, path: Path, ann_file: StrPath, use_exif: bool) -> None:
     try:
-        # OpenCV fills the rest of an image that is cut short with grey and says nothing.
-        with Image.open(path) as opened:
-            opened.load()
-            stored = opened.size
+        stored = stored_size(path)
     except Exception as error:  # Pillow's readers raise what their formats make of it
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         reason = 'no image that Pillow knows' if str(path) in reason else reason

@@ -84,27 +84,11 @@ def read_coco(ann_file: StrPath, purpose: Purpose = 'train') -> dict[str, list[d
         raise DatasetError(
             f'annotation file {ann_file} does not exist; check data_root and ann_file'
         ) from None
-    except OSError as error:
+    # Bytes that are no UTF-8, or numbers of thousands of digits, are a ValueError too.
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
-            f'annotation file {ann_file} cannot be read: {error.strerror}; check ann_file'
-        ) from error
-    except json.JSONDecodeError as error:
-        raise DatasetError(
-            f'annotation file {ann_file} is not valid JSON: {error.msg} at line {error.lineno}, '
-            f'column {error.colno}; it may be cut short, fetch or export it again'
-        ) from None
-    except RecursionError:
-        raise DatasetError(
-            f'annotation file {ann_file} is nested too deeply; check that it is COCO ground truth'
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f'annotation file {ann_file} is not UTF-8 text: {error.reason} at byte '
-            f'{error.start}; check that it is the JSON file'
-        ) from None
-    except ValueError:
-        raise DatasetError(
-            f'annotation file {ann_file} has a number of thousands of digits; export it again'
+            f'annotation file {ann_file} cannot be read as JSON: {error}; check that it is COCO '
+            f'ground truth and complete, fetch or export it again'
         ) from None
     finally:
         if collects:

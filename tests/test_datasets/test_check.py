@@ -69,28 +69,29 @@ def test_missing_annotation_file(tmp_path):
     )
 
 
-def test_annotation_file_that_is_a_folder(tmp_path):
-    assert refused(check_coco, tmp_path, tmp_path) == (
-        f'annotation file {tmp_path} cannot be read: Is a directory; check ann_file'
-    )
-
-
 @pytest.mark.parametrize(
-    ('content', 'problem'),
+    ('content', 'reason'),
     [
-        (b'', 'is not valid JSON: Expecting value at line 1, column 1; it may be cut short'),
-        (b'{"images": [\n {"id": 1,', 'at line 2, column 11; it may be cut short'),
-        (b'\xff\xd8\xff\xe0', 'is not UTF-8 text: invalid start byte at byte 0'),
-        (b'{"images": ' + b'9' * 5000 + b'}', 'has a number of thousands of digits'),
-        (b'[' * 100_000, 'is nested too deeply'),
-        (b'[{"bbox": [1, 2, 3, 4]}]', 'holds a list, not an object with images, annotations'),
+        (None, 'Is a directory'),
+        (b'', 'Expecting value: line 1 column 1'),
+        (b'{"images": [\n {"id": 1,', 'line 2 column 11'),
+        (b'\xff\xd8\xff\xe0', "'utf-8' codec can't decode byte 0xff in position 0"),
+        (b'{"images": ' + b'9' * 5000 + b'}', 'Exceeds the limit'),
+        (b'[' * 100_000, 'maximum recursion depth'),
     ],
 )
-def test_malformed_file(ann_file, content, problem):
-    ann_file.write_bytes(content)
+def test_malformed_file(ann_file, content, reason):
+    if content is None:
+        ann_file.mkdir()
+    else:
+        ann_file.write_bytes(content)
     message = refused(check_coco, ann_file, ann_file.parent)
-    assert message.startswith(f'annotation file {ann_file} {problem}'.split(' at ')[0])
-    assert problem in message
+    assert message.startswith(f'annotation file {ann_file} cannot be read as JSON: ')
+    assert reason in message
+
+
+def test_file_that_is_no_object(ann_file):
+    assert 'holds a list, not an object with images, annotations' in refused(check, [], ann_file)
 
 
 @pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])

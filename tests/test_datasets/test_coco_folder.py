@@ -136,7 +136,7 @@ def test_no_image_folder(tmp_path):
 def test_unusable_annotations(tmp_path):
     make(tmp_path, 'train/', 'val/', 'annotations/train.json', 'annotations/val.json')
     (tmp_path / 'annotations' / 'train.json').write_text('{')
-    assert 'is not valid JSON' in refused(tmp_path)
+    assert 'cannot be read as JSON' in refused(tmp_path)
 
 
 def test_generated_set(shapes):

@@ -10,10 +10,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
 
-from PIL import Image
 from tqdm import tqdm
 
 from mmdet_frn.datasets.check import files_in, missing_images
+from mmdet_frn.datasets.check_images import stored_size
 from mmdet_frn.datasets.coco_file import DatasetError, read_coco
 
 from .table import Archive, CocoTable, Split
@@ -93,13 +93,10 @@ def find_bad_images(images: Sequence[tuple], workers: int | None = None) -> list
 
 def _problem_of(image: tuple[Path, tuple[int, int]]) -> str | None:
     path, size = image
-    problem = ''
     try:
-        # Not OpenCV, which fills the rest of a truncated image with grey and says nothing.
-        with Image.open(path) as opened:
-            opened.load()
-            if opened.size != size:
-                problem = f'is {opened.size}, but {size} in the annotations'
+        found = stored_size(path)
     except Exception as error:  # Pillow's readers raise what their formats make of it
-        problem = f'cannot be decoded ({error})'
-    return f'{path} {problem}; remove it and add --download' if problem else None
+        return f'{path} cannot be decoded ({error}); remove it and add --download'
+    if found == size:
+        return None
+    return f'{path} is {found}, but {size} in the annotations; remove it and add --download'

@@ -93,7 +93,7 @@ def test_other_annotations_are_left(prepare, root, served):
     assert '3 annotations, 1 categories, not the released 4 images, 4 annotations' in problem
     ann_file.write_text('{')
     status, said = prepare(download=True)
-    assert (status, 'is not valid JSON' in bad(said)[0]) == (1, True)
+    assert (status, 'cannot be read as JSON' in bad(said)[0]) == (1, True)
     assert ann_file.read_text() == '{'
     assert len(served.requests) == 3
 
