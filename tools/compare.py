@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--bootstrap',
         type=int,
-        default=experiments.SAMPLES,
+        default=experiments.Output.samples,
         metavar='N',
         help='samples of test images for the intervals; 0 for none (1000)',
     )

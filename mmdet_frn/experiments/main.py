@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -12,34 +11,13 @@ from mmdet_frn.utils.errors import UsageError
 
 from .cost import StepTimes, measure_step_times, plan_text
 from .plan import Setup, find_runs, plan_runs
-from .report import Report
+from .report import Output, Report
 from .results import read_rows
 from .runner import default_jobs, train_runs
 from .runs import Run, ann_file
 from .smoke import write_subsets
 
 _STEP_TIMES = 'step_times.json'
-DEFAULT_TITLE = 'Comparison of norms'
-SAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a report says beside its numbers.
-
-    Args:
-        title: Heading.
-        samples: Bootstrap samples; 0 for no intervals. Default 1000.
-        paper: Whether the paper's figures stand beside. Default False.
-    """
-
-    title: str = DEFAULT_TITLE
-    samples: int = SAMPLES
-    paper: bool = False
-
-    def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise UsageError(f'--bootstrap must be >= 0, got {self.samples}')
 
 
 def plan_comparison(
@@ -89,14 +67,7 @@ def show_report(
     unreadable: Sequence[str] = (),
 ) -> None:
     """Print the tables, then write the report."""
-    report = Report(
-        read_rows(runs),
-        output.title,
-        samples=output.samples,
-        scale=setup.scale,
-        paper=output.paper,
-        unreadable=unreadable,
-    )
+    report = Report(read_rows(runs), output, setup.scale, unreadable)
     print(f'\n{report.text()}', flush=True)
     print('\nWrote')
     for file in report.write(work_dir / 'report'):

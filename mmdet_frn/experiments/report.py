@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import mmcv
 import mmdet
 import torch
 
+from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.files import write_text_atomic
 from mmdet_frn.version import __version__
 
@@ -22,37 +24,51 @@ PAGE = 'report.md'
 CSV = 'results.csv'
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a report says beside its numbers.
+
+    Args:
+        title: Heading.
+        samples: Bootstrap samples; 0 for no intervals. Default 1000.
+        paper: Whether the paper's figures stand beside. Default False.
+    """
+
+    title: str = 'Comparison of norms'
+    samples: int = 1000
+    paper: bool = False
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise UsageError(f'--bootstrap must be >= 0, got {self.samples}')
+
+
 class Report:
     """What the runs gave so far.
 
     Args:
         rows: Of all runs, finished or not.
-        title: Heading of the page.
-        samples: Bootstrap samples; 0 for no intervals. Default 0.
+        output: What it says beside their numbers.
         scale: Of a smoke run, which every title names. Default: none.
-        paper: Whether the paper's figures stand beside. Default False.
         unreadable: A line for each folder that could not be read. Default none.
     """
 
     def __init__(
         self,
         rows: Sequence[Row],
-        title: str,
-        *,
-        samples: int = 0,
+        output: Output,
         scale: Scale | None = None,
-        paper: bool = False,
         unreadable: Sequence[str] = (),
     ) -> None:
         self.rows = rows
         self.scale = scale or Scale()
-        self.title = title + (f' ({self.scale.title})' if self.scale.title else '')
+        self.title = output.title + (f' ({self.scale.title})' if self.scale.title else '')
         self.table: Table = make_table(rows)
-        self.paper = paper
+        self.paper = output.paper
         self.unreadable = list(unreadable)
         self.bootstrap: Bootstrap | None = None
-        if samples and self.table.best:
-            self.bootstrap = bootstrap(self.table, samples)
+        if output.samples and self.table.best:
+            self.bootstrap = bootstrap(self.table, output.samples)
 
     def text(self) -> str:
         """Return the tables for a terminal."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmdet_frn.experiments.progress import LogTail
-from mmdet_frn.experiments.report import Report
+from mmdet_frn.experiments.report import Output, Report
 from mmdet_frn.experiments.results import is_finished, read_rows, read_scalars
 from mmdet_frn.experiments.train_run import newest_checkpoint
 
@@ -71,7 +71,7 @@ def test_watching_a_run_reads_only_what_was_appended(log, tmp_path, monkeypatch)
 def test_a_damaged_result_costs_its_own_run_alone(make_run, tmp_path, content):
     good, bad = make_run('BN', 8, ap=0.3), make_run('FRN', 8, ap=0.4)
     (bad.folder / 'result.json').write_text(content)
-    report = Report(read_rows([good, bad]), 'title', samples=10)
+    report = Report(read_rows([good, bad]), Output(samples=10))
     text = report.text()
     assert 'BN' in text
     assert '30.0' in text
@@ -87,7 +87,7 @@ def test_damaged_predictions_keep_the_run_in_the_table(make_run, tmp_path, conte
     run = make_run('FRN', 8, ap=0.4)
     if content is not None:
         (run.folder / 'predictions.bbox.json').write_text(content)
-    report = Report(read_rows([run]), 'title', samples=10)
+    report = Report(read_rows([run]), Output(samples=10))
     text = report.text()
     assert '40.0' in text
     page = report.write(tmp_path / 'report')[0].read_text()
