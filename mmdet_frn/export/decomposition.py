@@ -11,7 +11,8 @@ from torch import Tensor
 from torch._decomp import register_decomposition
 from torch._prims_common import suggest_memory_format
 
-from mmdet_frn.ops.library import has_group_norm
+from mmdet_frn.ops import reference
+from mmdet_frn.ops.library import has_group_norm, has_op
 
 
 def frn_forward(
@@ -93,8 +94,46 @@ def group_norm_forward(
     return y.to(x.dtype).contiguous(memory_format=layout), stats
 
 
+def evonorm_s0_forward(
+    x: Tensor, weight: Tensor, bias: Tensor, num_groups: int, eps: float, v: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Compute ``mmdet_frn::evonorm_s0_forward`` without its kernels: forward only.
+
+    The arguments are those of :func:`mmdet_frn.ops.evonorm_s0`.
+
+    Returns:
+        The result, of x's dtype, and means and 1 / sqrt(var + eps), (2, N, groups), in at least
+        fp32; strides are those of the op.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    shape = (1, -1) + (1,) * (x.dim() - 2)
+    y = x.to(wide)
+    groups = y.reshape(x.shape[0], num_groups, -1)
+    mean = groups.mean(2, keepdim=True)
+    from_mean = groups - mean
+    rstd = torch.rsqrt((from_mean * from_mean).mean(2, keepdim=True) + eps)
+    if v is not None:
+        y = y * torch.sigmoid(y * v.to(wide).reshape(shape))
+    y = (y.reshape(groups.shape) * rstd).reshape(x.shape)
+    y = y * weight.to(wide).reshape(shape) + bias.to(wide).reshape(shape)
+    layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
+    stats = torch.stack((mean.flatten(1), rstd.flatten(1)))
+    return y.to(x.dtype).contiguous(memory_format=layout), stats
+
+
+def pointwise(x: Tensor, params: list[Tensor], function: str) -> Tensor:
+    """Compute ``mmdet_frn::pointwise`` without its kernels, by its reference."""
+    y = getattr(reference, function)(x, *params)
+    layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
+    return y.contiguous(memory_format=layout)
+
+
 def register() -> None:
     """Enter the decompositions into PyTorch's table, as those of the compiled ops."""
     register_decomposition(torch.ops.mmdet_frn.frn_forward.default)(frn_forward)
     if has_group_norm():
         register_decomposition(torch.ops.mmdet_frn.group_norm_forward.default)(group_norm_forward)
+    if has_op('evonorm_s0'):
+        register_decomposition(torch.ops.mmdet_frn.evonorm_s0_forward.default)(evonorm_s0_forward)
+    if has_op('pointwise'):
+        register_decomposition(torch.ops.mmdet_frn.pointwise.default)(pointwise)

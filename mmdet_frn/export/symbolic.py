@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.onnx import register_custom_op_symbolic
-from torch.onnx.symbolic_helper import _get_tensor_rank, _is_none, _maybe_get_const
+from torch.onnx.symbolic_helper import (
+    _get_tensor_rank,
+    _is_none,
+    _maybe_get_const,
+    _unpack_list,
+)
 
 if TYPE_CHECKING:
     from torch._C import Value
@@ -83,6 +88,49 @@ def group_norm(
     return graph.narrow(y)
 
 
+def evonorm_s0(
+    g: Any,
+    x: Value,
+    weight: Value,
+    bias: Value,
+    num_groups: Value,
+    eps: Value,
+    v: Value,
+) -> Value:
+    """Write ``mmdet_frn::evonorm_s0`` as standard operators, as :func:`frn` does."""
+    graph = _Graph(g, x)
+    y = graph.widen(x)
+    sizes = g.op('Shape', y)
+    shape = graph.constant([0, _maybe_get_const(num_groups, 'i'), -1], torch.int64)
+    groups = g.op('Reshape', y, shape)
+    from_mean = g.op('Sub', groups, graph.mean(groups, [2]))
+    var = graph.mean(g.op('Mul', from_mean, from_mean), [2])
+    std = g.op('Sqrt', g.op('Add', var, graph.constant(_maybe_get_const(eps, 'f'))))
+    if not _is_none(v):
+        y = g.op('Mul', y, g.op('Sigmoid', g.op('Mul', y, graph.per_channel(v))))
+    y = g.op('Reshape', g.op('Div', g.op('Reshape', y, shape), std), sizes)
+    y = g.op('Mul', y, graph.per_channel(weight))
+    return graph.narrow(g.op('Add', y, graph.per_channel(bias)))
+
+
+def pointwise(g: Any, x: Value, params: Value, function: Value) -> Value:
+    """Write ``mmdet_frn::pointwise`` as standard operators; scripted models have it."""
+    graph = _Graph(g, x)
+    y = graph.widen(x)
+    per_channel = [graph.per_channel(param) for param in _unpack_list(params)]
+    name = _maybe_get_const(function, 's')
+    if name == 'tlu':
+        y = g.op('Max', y, per_channel[0])
+    elif name == 'affine_tlu':
+        kappa, tau = per_channel
+        y = g.op('Max', y, g.op('Add', g.op('Mul', kappa, y), tau))
+    else:
+        weight, bias, alpha = per_channel
+        y = g.op('Mul', weight, g.op('Tanh', g.op('Mul', alpha, y)))
+        y = g.op('Add', y, bias)
+    return graph.narrow(y)
+
+
 class _Graph:
     """What the translations share: casts, constants and means, for one input x."""
 
@@ -121,3 +169,5 @@ def register() -> None:
     """Enter the translations into PyTorch's registry, for opset 11 and all later ones."""
     register_custom_op_symbolic('mmdet_frn::frn', frn, MIN_OPSET)
     register_custom_op_symbolic('mmdet_frn::group_norm', group_norm, MIN_OPSET)
+    register_custom_op_symbolic('mmdet_frn::evonorm_s0', evonorm_s0, MIN_OPSET)
+    register_custom_op_symbolic('mmdet_frn::pointwise', pointwise, MIN_OPSET)

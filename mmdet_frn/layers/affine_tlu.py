@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmdet_frn.ops import affine_tlu
 from mmdet_frn.registry import ACTIVATION_LAYERS
-
-from .wide import per_channel, widen
 
 
 @ACTIVATION_LAYERS.register_module()
@@ -33,6 +32,4 @@ class AffineTLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return max(x, kappa * x + tau) for x (N, C, *)."""
-        wide = widen(x)
-        line = per_channel(self.kappa, x) * wide + per_channel(self.tau, x)
-        return torch.where(wide < line, line, wide).to(x.dtype)
+        return affine_tlu(x, self.kappa, self.tau)

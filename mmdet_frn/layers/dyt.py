@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmdet_frn.ops import dyt
 from mmdet_frn.registry import NORM_LAYERS
 
 from .affine_norm import AffineNorm
@@ -32,8 +33,7 @@ class DyT(AffineNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (N, C, *)."""
-        x_hat = (widen(self.alpha) * widen(x)).tanh()
-        return affine(x_hat, self.weight, self.bias, x.dtype)
+        return dyt(x, self.weight, self.bias, self.alpha)
 
 
 @NORM_LAYERS.register_module()

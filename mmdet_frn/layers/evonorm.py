@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmdet_frn.ops import evonorm_s0
 from mmdet_frn.registry import NORM_LAYERS
 
 from .affine_norm import AffineNorm, check_groups
@@ -31,11 +32,9 @@ class _EvoNorm(AffineNorm):
         self.apply_act = False
         self.v = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise and activate x (N, C, H, W)."""
-        wide = widen(x)
-        x_hat = self.activate(wide) if self.apply_act else wide
-        return affine(x_hat, self.weight, self.bias, x.dtype)
+    def without_act(self, x: Tensor) -> Tensor:
+        """Return weight * x + bias."""
+        return affine(widen(x), self.weight, self.bias, x.dtype)
 
 
 @NORM_LAYERS.register_module()
@@ -62,16 +61,11 @@ class EvoNormS0(_EvoNorm):
         super().__init__(num_features, eps, apply_act)
         self.num_groups = check_groups(num_groups, num_features)
 
-    def std(self, x: Tensor) -> Tensor:
-        """Return the deviation of each channel's group, (N, C, 1, 1)."""
-        var = x.reshape(x.shape[0], self.num_groups, -1).var(2, unbiased=False)
-        std = (var + self.eps).sqrt()[:, :, None]
-        std = std.expand(-1, -1, self.num_features // self.num_groups)
-        return std.reshape(x.shape[0], self.num_features, 1, 1)
-
-    def activate(self, x: Tensor) -> Tensor:
-        """Return x * sigmoid(v * x) / std of the group."""
-        return x * (per_channel(self.v, x) * x).sigmoid() / self.std(x)
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise and activate x (N, C, *)."""
+        if not self.apply_act:
+            return self.without_act(x)
+        return evonorm_s0(x, self.num_groups, self.weight, self.bias, self.v, self.eps)
 
 
 @NORM_LAYERS.register_module()
@@ -94,11 +88,9 @@ class EvoNormS0a(EvoNormS0):
 
     _abbr_ = 'evos0a'
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise and, with the activation, activate x (N, C, H, W)."""
-        wide = widen(x)
-        x_hat = self.activate(wide) if self.apply_act else wide / self.std(wide)
-        return affine(x_hat, self.weight, self.bias, x.dtype)
+    def without_act(self, x: Tensor) -> Tensor:
+        """Return weight * x / std + bias."""
+        return evonorm_s0(x, self.num_groups, self.weight, self.bias, eps=self.eps)
 
 
 @NORM_LAYERS.register_module()
@@ -128,7 +120,13 @@ class EvoNormB0(_EvoNorm):
         self.momentum = momentum
         self.register_buffer('running_var', torch.ones(num_features))
 
-    def activate(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise and activate x (N, C, H, W)."""
+        if not self.apply_act:
+            return self.without_act(x)
+        return affine(self.normalize(widen(x)), self.weight, self.bias, x.dtype)
+
+    def normalize(self, x: Tensor) -> Tensor:
         """Return x over the larger of the batch's and the shifted instance's deviation."""
         if self.training:
             var = x.var((0, 2, 3), unbiased=False)

@@ -38,11 +38,11 @@ def check_group_arguments(
     tau: Tensor | None = None,
     relu: bool = False,
     residual: Tensor | None = None,
+    v: Tensor | None = None,
 ) -> None:
-    """Raise unless the arguments of :func:`mmdet_frn.ops.group_norm` fit."""
+    """Raise unless the arguments of ``group_norm`` or ``evonorm_s0`` of mmdet_frn.ops fit."""
     per_channel = {'weight': weight, 'bias': bias}
-    if tau is not None:
-        per_channel['tau'] = tau
+    per_channel |= {name: t for name, t in (('tau', tau), ('v', v)) if t is not None}
     check_arguments(x, per_channel, eps, residual)
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from . import reference
-from .checks import check_group_arguments, check_types
+from . import fused, reference
+from .checks import check_group_arguments
 from .library import has_group_norm, runs_fused_group_norm
 
 
@@ -72,20 +72,15 @@ def _fused(
     residual: Tensor | None,
 ) -> Tensor:
     """Call the op of csrc/group_norm.cpp, which checks its arguments."""
+
+    def on_reference() -> Tensor:
+        check_group_arguments(x, num_groups, weight, bias, eps, tau, relu, residual)
+        return reference.group_norm(x, num_groups, weight, bias, eps, centered, tau, relu, residual)
+
+    args = (x, weight, bias, num_groups, eps, centered, tau, relu, residual)
+    tensors = {'weight': weight, 'bias': bias, 'tau': tau, 'residual': residual}
     op = torch.ops.mmdet_frn.group_norm.default
-    try:
-        return op(x, weight, bias, num_groups, eps, centered, tau, relu, residual)
-    except RuntimeError:
-        tensors = dict(weight=weight, bias=bias) | ({} if tau is None else dict(tau=tau))
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            # PyTorch cannot differentiate a function of C++ under torch.func.
-            check_group_arguments(x, num_groups, weight, bias, eps, tau, relu, residual)
-            return reference.group_norm(
-                x, num_groups, weight, bias, eps, centered, tau, relu, residual
-            )
-        # What PyTorch says of an argument that is no tensor or number is a RuntimeError.
-        check_types(tensors, eps, residual)
-        raise
+    return fused.call(op, args, tensors, on_reference, eps)
 
 
 def _scripted_op(

@@ -40,6 +40,17 @@ _DEVICE_TYPES = frozenset(
     for device, key in _DISPATCH_KEYS.items()
     if _COMPILED and torch._C._dispatch_has_kernel_for_dispatch_key('mmdet_frn::frn_forward', key)
 )
+# Of the ops that a build may lack: the devices that they have kernels for.
+_DEVICES_OF = {
+    op: frozenset(
+        device
+        for device, key in _DISPATCH_KEYS.items()
+        if _COMPILED
+        and hasattr(torch.ops.mmdet_frn, kernel)
+        and torch._C._dispatch_has_kernel_for_dispatch_key(f'mmdet_frn::{kernel}', key)
+    )
+    for op, kernel in {'evonorm_s0': 'evonorm_s0_forward', 'pointwise': 'pointwise'}.items()
+}
 
 
 _HAS_GROUP_NORM = _COMPILED and hasattr(torch.ops.mmdet_frn, 'group_norm')
@@ -65,6 +76,16 @@ def runs_fused(device: torch.device) -> bool:
     if device.type not in _DEVICE_TYPES:
         return False
     return device.type != 'cuda' or self_check.passes(device)
+
+
+def has_op(op: str) -> bool:
+    """Tell whether the library holds ``op``, evonorm_s0 or pointwise; an older build does not."""
+    return bool(_DEVICES_OF[op])
+
+
+def runs_fused_op(op: str, device: torch.device) -> bool:
+    """Tell whether ``op``, evonorm_s0 or pointwise, runs on the fused kernels on ``device``."""
+    return device.type in _DEVICES_OF[op] and runs_fused(device)
 
 
 def has_group_norm() -> bool:

@@ -95,6 +95,46 @@ def group_norm(
     return y.to(x.dtype)
 
 
+def evonorm_s0(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    v: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.evonorm_s0`: same arguments and result, unchecked."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y = x.to(wide)
+    groups = y.unflatten(1, [num_groups, -1])
+    dims = list(range(2, groups.dim()))
+    var = (groups - groups.mean(dims, keepdim=True)).square().mean(dims)
+    # relu and expand as in group_norm above.
+    rstd = (var + eps).rsqrt().relu()
+    rstd = rstd[:, :, None].expand(x.shape[0], num_groups, x.shape[1] // num_groups)
+    rstd = rstd.reshape([x.shape[0], x.shape[1]] + [1] * (x.dim() - 2))
+    if v is not None:
+        y = y * (_per_channel(v.to(wide), y) * y).sigmoid()
+    y = _per_channel(weight.to(wide), y) * (y * rstd) + _per_channel(bias.to(wide), y)
+    return y.to(x.dtype)
+
+
+def affine_tlu(x: Tensor, kappa: Tensor, tau: Tensor) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.affine_tlu`: same arguments and result, unchecked."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y = x.to(wide)
+    line = _per_channel(kappa.to(wide), y) * y + _per_channel(tau.to(wide), y)
+    return torch.where(y < line, line, y).to(x.dtype)
+
+
+def dyt(x: Tensor, weight: Tensor, bias: Tensor, alpha: Tensor) -> Tensor:
+    """Reference of :func:`mmdet_frn.ops.dyt`: same arguments and result, unchecked."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y = (_per_channel(alpha.to(wide), x) * x.to(wide)).tanh()
+    y = _per_channel(weight.to(wide), y) * y + _per_channel(bias.to(wide), y)
+    return y.to(x.dtype)
+
+
 def tlu(y: Tensor, tau: Tensor) -> Tensor:
     """Reference of :func:`mmdet_frn.ops.tlu`: same arguments and result, arguments unchecked."""
     wide = torch.promote_types(y.dtype, torch.promote_types(tau.dtype, torch.float32))

@@ -8,6 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import reference
 from .checks import check_input, check_per_channel
+from .pointwise import pointwise, scripted_tlu
 
 
 def tlu(y: Tensor, tau: Tensor) -> Tensor:
@@ -31,4 +32,5 @@ def tlu(y: Tensor, tau: Tensor) -> Tensor:
             return handle_torch_function(tlu, (y,), y, tau)
         check_input('y', y)
         check_per_channel('tau', tau, y)
-    return reference.tlu(y, tau)
+        return pointwise('tlu', y, {'tau': tau}, reference.tlu)
+    return scripted_tlu(y, tau)

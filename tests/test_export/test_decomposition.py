@@ -5,7 +5,12 @@ import torch
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 
-from mmdet_frn.export.decomposition import frn_forward, group_norm_forward
+from mmdet_frn.export.decomposition import (
+    evonorm_s0_forward,
+    frn_forward,
+    group_norm_forward,
+    pointwise,
+)
 from mmdet_frn.layers import FRN
 from mmdet_frn.ops import is_compiled
 
@@ -48,6 +53,21 @@ def test_values_and_strides_of_group_norm_are_the_ops(x, centered, dtype):
     for threshold, relu, residual in [(None, False, None), (tau, False, x), (None, True, x)]:
         args = (x, weight, bias, 1, 1e-3, centered, threshold, relu, residual)
         got, expected = group_norm_forward(*args), torch.ops.mmdet_frn.group_norm_forward(*args)
+        torch.testing.assert_close(got, expected, check_stride=True)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('x', ['contiguous', 'channels_last', 'cropped'], indirect=True)
+def test_values_and_strides_of_evonorm_and_pointwise_are_the_ops(x, dtype):
+    x = x.to(dtype)
+    weight, bias, v = torch.randn(3, 5)
+    for slope in (v, None):
+        args = (x, weight, bias, 1, 1e-3, slope)
+        got, expected = evonorm_s0_forward(*args), torch.ops.mmdet_frn.evonorm_s0_forward(*args)
+        torch.testing.assert_close(got, expected, check_stride=True)
+    for function, params in (('tlu', [v]), ('affine_tlu', [v, bias]), ('dyt', [weight, bias, v])):
+        args = (x, params, function)
+        got, expected = pointwise(*args), torch.ops.mmdet_frn.pointwise(*args)
         torch.testing.assert_close(got, expected, check_stride=True)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmdet_frn.layers import FRN, TLU
-from mmdet_frn.ops import frn, frn_tlu, group_norm, is_compiled
+from mmdet_frn.ops import affine_tlu, dyt, evonorm_s0, frn, frn_tlu, group_norm, is_compiled, tlu
 from mmdet_frn.ops.library import reference_only
 
 onnx = pytest.importorskip('onnx')
@@ -55,6 +55,10 @@ class Variants(nn.Module):
             group_norm(x, 1, *affine, tau=self.tau, residual=x),
             group_norm(x, 1, *affine, relu=True),
             group_norm(x, 1, *affine, centered=False, tau=self.tau),
+            evonorm_s0(x / 100, 1, *affine, self.tau),
+            evonorm_s0(x, 1, *affine),
+            affine_tlu(x, *affine),
+            dyt(x / 100, *affine, self.eps_one),
             # (N, C), (N, C, L) and (N, C, D, H, W)
             self.learned(x.mean((2, 3))),
             self.learned(x.flatten(2), self.tau),
@@ -157,3 +161,20 @@ def test_tlu_is_max_on_the_reference_ops_too(tmp_path, dynamo, layer):
     found = operators(path)
     assert found['Max'] == 1
     assert not {'Where', 'Less', 'IsNaN'} & set(found)
+
+
+class Pointwise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(CHANNELS)) for _ in range(3))
+
+    def forward(self, x):
+        y = dyt(affine_tlu(x, self.a, self.b), self.a, self.b, self.c)
+        return tlu(y, self.c)
+
+
+def test_a_scripted_model_exports_by_the_torchscript_exporter(tmp_path):
+    torch.manual_seed(0)
+    model, x = Pointwise(), torch.randn(2, CHANNELS, 6, 7)
+    path = export(torch.jit.script(model), x, tmp_path / 'x.onnx', False)
+    torch.testing.assert_close(run(path, x), [model(x)], rtol=1e-5, atol=1e-5)

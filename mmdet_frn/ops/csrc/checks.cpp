@@ -133,6 +133,12 @@ void check_group_arguments(const at::Tensor& x, const at::Tensor& weight, const 
                     "give one of the two");
 }
 
+void check_evonorm_arguments(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                             int64_t num_groups, double eps, const std::optional<at::Tensor>& v) {
+  check_group_arguments(x, weight, bias, num_groups, eps, std::nullopt, false, std::nullopt);
+  if (v.has_value()) check_per_channel("v", *v, x);
+}
+
 void check_group_backward_arguments(const at::Tensor& dz, const at::Tensor& x,
                                     const at::Tensor& stats, int64_t num_groups) {
   check_like_x("dz", dz, x);
@@ -144,5 +150,15 @@ void check_group_backward_arguments(const at::Tensor& dz, const at::Tensor& x,
                     ", but have shape ", shape(stats), " and dtype ", dtype(stats));
   check_device("stats", stats, x);
 }
+
+void check_pointwise_arguments(const at::Tensor& x, at::TensorList params,
+                               const std::vector<const char*>& names) {
+  check_input(x);
+  TORCH_CHECK_VALUE(params.size() == names.size(), "the function has ", names.size(),
+                    " parameters, but ", params.size(), " are given");
+  for (size_t i = 0; i < names.size(); ++i) check_per_channel(names[i], params[i], x);
+}
+
+void check_gradient(const at::Tensor& dz, const at::Tensor& x) { check_like_x("dz", dz, x); }
 
 }  // namespace mmdet_frn

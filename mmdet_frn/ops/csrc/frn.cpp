@@ -24,19 +24,14 @@ using BackwardKernel = void (*)(const FrnArgs&, const at::Tensor&, const at::Ten
 FrnArgs prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                 const std::optional<at::Tensor>& eps, double eps_value,
                 const std::optional<at::Tensor>& tau, const std::optional<at::Tensor>& residual) {
-  const auto layout = layout_of(x);
   FrnArgs args;
-  args.x = x.contiguous(layout);
+  lay_out(args, x);
   args.weight = per_channel(weight, x);
   args.bias = per_channel(bias, x);
   if (eps.has_value()) args.eps = per_channel(*eps, x);
   args.eps_value = std::abs(eps_value);
   if (tau.has_value()) args.tau = per_channel(*tau, x);
-  if (residual.has_value()) args.residual = residual->contiguous(layout);
-  args.n = x.size(0);
-  args.c = x.size(1);
-  args.hw = x.numel() / std::max<int64_t>(1, args.n * args.c);
-  args.channels_last = walks_channels_last(args.x, args.hw);
+  if (residual.has_value()) args.residual = residual->contiguous(layout_of(x));
   return args;
 }
 

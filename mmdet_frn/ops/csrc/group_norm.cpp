@@ -24,21 +24,16 @@ using BackwardKernel = void (*)(const GroupArgs&, const at::Tensor&, const at::T
 GroupArgs prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   int64_t num_groups, double eps, bool centered, const Optional& tau, bool relu,
                   const Optional& residual) {
-  const auto layout = layout_of(x);
   GroupArgs args;
-  args.x = x.contiguous(layout);
+  lay_out(args, x);
   args.weight = per_channel(weight, x);
   args.bias = per_channel(bias, x);
   if (tau.has_value()) args.tau = per_channel(*tau, x);
-  if (residual.has_value()) args.residual = residual->contiguous(layout);
+  if (residual.has_value()) args.residual = residual->contiguous(layout_of(x));
   args.relu = relu;
   args.centered = centered;
   args.eps = eps;
-  args.n = x.size(0);
-  args.c = x.size(1);
-  args.hw = x.numel() / std::max<int64_t>(1, args.n * args.c);
   args.group = args.c / num_groups;
-  args.channels_last = walks_channels_last(args.x, args.hw);
   return args;
 }
 

@@ -9,6 +9,8 @@
 #include <optional>
 #include <tuple>
 
+#include "grouped.h"
+
 namespace mmdet_frn {
 namespace {
 
@@ -55,56 +57,36 @@ variable_list differentiable_backward(const at::Tensor& dz, const at::Tensor& x,
                                       const at::Tensor& weight, const at::Tensor& bias,
                                       const Settings& s, const at::Tensor& tau,
                                       const at::Tensor& residual) {
-  const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  // Everything is (N, groups, channels of a group, positions).
-  const auto grouped = [&](const at::Tensor& t) {
-    const auto groups = c10::SymInt(s.num_groups);
-    return t.to(wide).reshape_symint(
-        {t.sym_size(0), groups, t.sym_size(1) / groups,
-         t.dim() == 2 ? c10::SymInt(1) : t.sym_numel() / (t.sym_size(0) * t.sym_size(1))});
-  };
-  const auto per_channel = [&](const at::Tensor& param) {
-    return param.to(wide).reshape({1, s.num_groups, -1, 1});
-  };
-  const auto group_mean = [](const at::Tensor& t) {
-    return t.mean(at::IntArrayRef({2, 3}), /*keepdim=*/true);
-  };
-  const auto sum_like = [](const at::Tensor& t, const at::Tensor& param) {
-    return t.sum(at::IntArrayRef({0, 3})).reshape_symint(param.sym_sizes()).to(param.scalar_type());
-  };
-
+  const Grouped grouped(x, s.num_groups);
   auto from_mean = grouped(x);
-  if (s.centered) from_mean = from_mean - group_mean(from_mean);
-  const auto w = per_channel(weight);
-  // relu changes no value; it stops the gradient where the mean square overflowed and r is 0.
-  const auto r = at::relu(at::rsqrt(group_mean(from_mean * from_mean) + s.eps));
+  if (s.centered) from_mean = from_mean - Grouped::mean(from_mean);
+  const auto w = grouped.per_channel(weight);
+  const auto r = Grouped::rstd(from_mean, s.eps);
   const auto x_hat = from_mean * r;
   auto g = grouped(dz);
   at::Tensor dtau;
   if (tau.defined() || s.relu) {
-    auto y = w * x_hat + per_channel(bias);
+    auto y = w * x_hat + grouped.per_channel(bias);
     if (residual.defined()) y = y + grouped(residual);
     const auto zero = at::zeros({}, g.options());
     at::Tensor dropped;
     if (s.relu) {
       dropped = y <= 0;
     } else {
-      const auto t = per_channel(tau);
+      const auto t = grouped.per_channel(tau);
       dropped = (y < t).logical_or(t.isnan());
-      dtau = sum_like(at::where(dropped, g, zero), tau);
+      dtau = Grouped::sum_like(at::where(dropped, g, zero), tau);
     }
     g = at::where(dropped, zero, g);
   }
   const auto wg = w * g;
-  auto dx = wg - x_hat * group_mean(wg * x_hat);
-  if (s.centered) dx = dx - group_mean(wg);
+  auto dx = wg - x_hat * Grouped::mean(wg * x_hat);
+  if (s.centered) dx = dx - Grouped::mean(wg);
   at::Tensor none, dresidual;
-  if (residual.defined()) {
-    dresidual = g.reshape_symint(x.sym_sizes()).to(residual.scalar_type());
-  }
-  return {(dx * r).reshape_symint(x.sym_sizes()).to(x.scalar_type()),
-          sum_like(g * x_hat, weight),
-          sum_like(g, bias),
+  if (residual.defined()) dresidual = Grouped::like(g, residual);
+  return {Grouped::like(dx * r, x),
+          Grouped::sum_like(g * x_hat, weight),
+          Grouped::sum_like(g, bias),
           none,  // num_groups
           none,  // eps
           none,  // centered

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+
 namespace mmdet_frn {
 
 // Of statistics and partial sums.
@@ -27,6 +29,16 @@ inline at::Tensor per_channel(const at::Tensor& param, const at::Tensor& x) {
   const auto acc = acc_type(x);
   const auto& wide = param.scalar_type() == acc ? param : param.to(acc);
   return wide.is_contiguous() ? wide : wide.contiguous();
+}
+
+// Fills in x, dense, and its sizes, in the arguments of any op.
+template <class Args>
+void lay_out(Args& args, const at::Tensor& x) {
+  args.x = x.contiguous(layout_of(x));
+  args.n = x.size(0);
+  args.c = x.size(1);
+  args.hw = x.numel() / std::max<int64_t>(1, args.n * args.c);
+  args.channels_last = walks_channels_last(args.x, args.hw);
 }
 
 }  // namespace mmdet_frn

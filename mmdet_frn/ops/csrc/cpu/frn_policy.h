@@ -7,90 +7,27 @@
 // their own flags.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <limits>
+#include "moments.h"
+#include "threshold.h"
 
 namespace mmdet_frn {
 
-struct Frn {
+struct Frn : Moments<false>, Threshold<false> {
   static constexpr bool kGrouped = false;  // a segment, which shares its statistics, is one row
-  static constexpr bool kAboutPivot = false;
 
-  // Sums of a row in forward; numbers of a row that backward gets again; sums
-  // of a row in backward, for g = dz where y passes the threshold and 0
-  // elsewhere: g, g * x, dz - g.
-  enum Stat { kSquares, kStats, kParts = kStats };
+  // Numbers of a row that backward gets again.
   enum Saved { kRstd, kSaved };
-  enum GradSum { kSumG, kSumGx, kSumDropped, kGradSums };
   enum SegmentSum { kPull, kSegmentSums };
 
-  // y = x * scale + shift [+ residual], z = y < tau || isnan(tau) ? tau : y,
-  // dx = scale * g - slope * x. No threshold: tau = -inf.
+  // No threshold: tau = -inf.
   enum Coeff { kScale, kShift, kTau, kSlope, kCoeffs };
 
-  // Vectors: V is a vector of the accumulation type, or of as many channels.
   template <typename V>
-  struct Coeffs {
-    V scale, shift, tau, tau_is_nan, slope;
-
+  struct Coeffs : Threshold::Coeffs<V> {
     Coeffs() = default;
     explicit Coeffs(const V* c)
-        : scale(c[kScale]),
-          shift(c[kShift]),
-          tau(c[kTau]),
-          tau_is_nan(c[kTau] != c[kTau]),
-          slope(c[kSlope]) {}
+        : Threshold::Coeffs<V>(c[kScale], c[kShift], c[kTau], c[kTau], c[kSlope]) {}
   };
-
-  template <typename V>
-  static inline void add_stats(V* sums, const V& x) {
-    sums[kSquares] = fmadd(x, x, sums[kSquares]);
-  }
-
-  // Adds the sums of a block to the totals of its segment.
-  template <typename A>
-  static inline void add_part(const A* part, int64_t, int64_t, double* totals, int64_t) {
-    totals[kSquares] += part[kSquares];
-  }
-
-  // y, and as a mask where tau replaces it. Forward and backward both call
-  // this: the mask of backward is that of forward to the bit.
-  template <typename V>
-  static inline void activate(const V& x, bool has_residual, const V& residual, const Coeffs<V>& c,
-                              V& y, V& dropped) {
-    y = fmadd(x, c.scale, c.shift);
-    if (has_residual) y = y + residual;
-    dropped = (y < c.tau) | c.tau_is_nan;
-  }
-
-  template <typename V>
-  static inline V apply(const V& x, bool has_residual, const V& residual, const Coeffs<V>& c) {
-    V y, dropped;
-    activate(x, has_residual, residual, c, y, dropped);
-    return V::blendv(y, c.tau, dropped);
-  }
-
-  template <typename V>
-  static inline void add_grad_sums(V* sums, const V& dz, const V& x, bool has_residual,
-                                   const V& residual, const Coeffs<V>& c) {
-    V y, dropped;
-    activate(x, has_residual, residual, c, y, dropped);
-    const V zero(typename V::value_type(0));
-    const auto g = V::blendv(dz, zero, dropped);
-    sums[kSumG] = sums[kSumG] + g;
-    sums[kSumGx] = fmadd(g, x, sums[kSumGx]);
-    sums[kSumDropped] = sums[kSumDropped] + V::blendv(zero, dz, dropped);
-  }
-
-  template <typename V>
-  static inline void grad(const V& dz, const V& x, bool has_residual, const V& residual,
-                          const Coeffs<V>& c, V& dx, V& dresidual) {
-    V y, dropped;
-    activate(x, has_residual, residual, c, y, dropped);
-    dresidual = V::blendv(dz, V(typename V::value_type(0)), dropped);
-    dx = fmadd(x, c.slope.neg(), c.scale * dresidual);
-  }
 
   // Rows: pointers of one call, and what is computed once for each (n, c).
   // Arrays of sums and of saved numbers are [kind][N * C].
@@ -107,7 +44,7 @@ struct Frn {
     void finish(const double* stats, int64_t row, A* saved) const {
       const double e =
           eps ? std::abs(static_cast<double>(eps[eps_per_channel ? row % c : 0])) : eps_value;
-      saved[row] = static_cast<A>(1.0 / std::sqrt(stats[kSquares] / hw + e));
+      saved[row] = static_cast<A>(Moments::finish(stats, hw, e).rstd);
     }
 
     void coeffs(int64_t row, const A* saved, A* out) const {

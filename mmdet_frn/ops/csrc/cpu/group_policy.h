@@ -3,115 +3,29 @@
 // segments are `group` adjacent channels of one image.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <limits>
+#include "moments.h"
+#include "threshold.h"
 
 namespace mmdet_frn {
 
 template <bool kCentered>
-struct Group {
+struct Group : Moments<kCentered>, Threshold<kCentered> {
+  using Stats = Moments<kCentered>;
+  using Act = Threshold<kCentered>;
   static constexpr bool kGrouped = true;
-  // The loops take the statistics of a block about the block's own mean: the
-  // mean may be far larger than the deviation.
-  static constexpr bool kAboutPivot = kCentered;
 
-  // Sums of a block: (x - pivot)^2, and where centered x - pivot. Totals of a
-  // segment: x^2 and x, in fp64.
-  enum Stat { kSquares, kFirst, kStats = kCentered ? 2 : 1, kPivot = kStats };
-  static constexpr int kParts = kStats + (kCentered ? 1 : 0);
   enum Saved { kMean, kRstd, kSaved };
-  // Of a row: g, g * (x - mean), dz - g. Of a segment: weight * g * (x - mean),
-  // weight * g.
-  enum GradSum { kSumG, kSumGx, kSumDropped, kGradSums };
+  // Of a segment: weight * g * (x - mean), weight * g.
   enum SegmentSum { kPull, kShare, kSegmentSums };
-
-  // y = x * scale + shift [+ residual], z = y < limit || isnan(floor) ? floor :
-  // y, dx = scale * g - slope * (x - mean) - offset. TLU: limit = floor = tau.
-  // ReLU, which keeps no gradient at 0: floor 0, limit the least positive
-  // number. Neither: -inf.
   enum Coeff { kScale, kShift, kLimit, kFloor, kCenter, kSlope, kOffset, kCoeffs };
 
   template <typename V>
-  struct Coeffs {
-    V scale, shift, limit, floor, floor_is_nan, center, slope, offset;
-
+  struct Coeffs : Act::template Coeffs<V> {
     Coeffs() = default;
     explicit Coeffs(const V* c)
-        : scale(c[kScale]),
-          shift(c[kShift]),
-          limit(c[kLimit]),
-          floor(c[kFloor]),
-          floor_is_nan(c[kFloor] != c[kFloor]),
-          center(c[kCenter]),
-          slope(c[kSlope]),
-          offset(c[kOffset]) {}
+        : Act::template Coeffs<V>(c[kScale], c[kShift], c[kLimit], c[kFloor], c[kSlope], c[kCenter],
+                                  c[kOffset]) {}
   };
-
-  template <typename V>
-  static inline void add_stats(V* sums, const V& x) {
-    sums[kSquares] = fmadd(x, x, sums[kSquares]);
-    if constexpr (kCentered) sums[kFirst] = sums[kFirst] + x;
-  }
-
-  // Adds the sums of a block of `count` elements to the totals.
-  template <typename A>
-  static inline void add_part(const A* part, int64_t stride, int64_t count, double* totals,
-                              int64_t totals_stride) {
-    if constexpr (kCentered) {
-      const double pivot = part[kPivot * stride], first = part[kFirst * stride];
-      totals[kSquares] += part[kSquares * stride] + pivot * (2 * first + count * pivot);
-      totals[kFirst * totals_stride] += first + count * pivot;
-    } else {
-      totals[kSquares] += part[kSquares * stride];
-    }
-  }
-
-  template <typename V>
-  static inline V from_center(const V& x, const Coeffs<V>& c) {
-    if constexpr (kCentered) return x - c.center;
-    return x;
-  }
-
-  // Forward and backward both call this: the mask of backward is that of
-  // forward to the bit.
-  template <typename V>
-  static inline void activate(const V& x, bool has_residual, const V& residual, const Coeffs<V>& c,
-                              V& y, V& dropped) {
-    y = fmadd(x, c.scale, c.shift);
-    if (has_residual) y = y + residual;
-    dropped = (y < c.limit) | c.floor_is_nan;
-  }
-
-  template <typename V>
-  static inline V apply(const V& x, bool has_residual, const V& residual, const Coeffs<V>& c) {
-    V y, dropped;
-    activate(x, has_residual, residual, c, y, dropped);
-    return V::blendv(y, c.floor, dropped);
-  }
-
-  template <typename V>
-  static inline void add_grad_sums(V* sums, const V& dz, const V& x, bool has_residual,
-                                   const V& residual, const Coeffs<V>& c) {
-    V y, dropped;
-    activate(x, has_residual, residual, c, y, dropped);
-    const V zero(typename V::value_type(0));
-    const auto g = V::blendv(dz, zero, dropped);
-    sums[kSumG] = sums[kSumG] + g;
-    sums[kSumGx] = fmadd(g, from_center(x, c), sums[kSumGx]);
-    sums[kSumDropped] = sums[kSumDropped] + V::blendv(zero, dz, dropped);
-  }
-
-  template <typename V>
-  static inline void grad(const V& dz, const V& x, bool has_residual, const V& residual,
-                          const Coeffs<V>& c, V& dx, V& dresidual) {
-    V y, dropped;
-    activate(x, has_residual, residual, c, y, dropped);
-    dresidual = V::blendv(dz, V(typename V::value_type(0)), dropped);
-    auto direct = c.scale * dresidual;
-    if constexpr (kCentered) direct = direct - c.offset;
-    dx = fmadd(from_center(x, c), c.slope.neg(), direct);
-  }
 
   // Pointers of one call, and what is computed once for each (n, c) or segment.
   // Saved numbers are [kind][N * groups], sums of backward [kind][N * C].
@@ -126,15 +40,9 @@ struct Group {
     int64_t segments() const { return n * c / group; }
 
     void finish(const double* totals, int64_t segment, A* saved) const {
-      const double count = static_cast<double>(group * hw);
-      double moment = totals[kSquares] / count, mean = 0;
-      if constexpr (kCentered) {
-        mean = totals[kFirst] / count;
-        moment -= mean * mean;
-        if (moment < 0) moment = 0;
-      }
-      saved[kMean * segments() + segment] = static_cast<A>(mean);
-      saved[kRstd * segments() + segment] = static_cast<A>(1.0 / std::sqrt(moment + eps));
+      const auto of = Stats::finish(totals, static_cast<double>(group * hw), eps);
+      saved[kMean * segments() + segment] = static_cast<A>(of.mean);
+      saved[kRstd * segments() + segment] = static_cast<A>(of.rstd);
     }
 
     void coeffs(int64_t row, const A* saved, A* out) const {
@@ -157,7 +65,7 @@ struct Group {
       out[kPull] = out[kShare] = 0;
       for (int64_t row = segment * group; row < (segment + 1) * group; ++row) {
         out[kPull] += weight[row % c] * sum_gx(row, saved, sums);
-        out[kShare] += weight[row % c] * sums[kSumG * n * c + row];
+        out[kShare] += weight[row % c] * sums[Act::kSumG * n * c + row];
       }
     }
 
@@ -176,8 +84,8 @@ struct Group {
         double weight_sum = 0, bias_sum = 0, tau_sum = 0;
         for (int64_t row = channel; row < n * c; row += c) {
           weight_sum += saved[kRstd * segments() + row / group] * sum_gx(row, saved, sums);
-          bias_sum += sums[kSumG * n * c + row];
-          tau_sum += sums[kSumDropped * n * c + row];
+          bias_sum += sums[Act::kSumG * n * c + row];
+          tau_sum += sums[Act::kSumDropped * n * c + row];
         }
         if (dweight) dweight[channel] = static_cast<A>(weight_sum);
         if (dbias) dbias[channel] = static_cast<A>(bias_sum);
@@ -189,7 +97,7 @@ struct Group {
     // Where the sum of squares overflowed x_hat is 0, and x * g may have
     // overflowed too.
     double sum_gx(int64_t row, const A* saved, const double* sums) const {
-      return saved[kRstd * segments() + row / group] == 0 ? 0 : sums[kSumGx * n * c + row];
+      return saved[kRstd * segments() + row / group] == 0 ? 0 : sums[Act::kSumGx * n * c + row];
     }
   };
 };

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "pointwise_policy.h"
+
 namespace mmdet_frn {
 
 // Statistics and partial sums: fp64 for fp64, fp32 for everything else.
@@ -43,29 +45,49 @@ struct Loops {
                        int64_t rows, int64_t cols, const A* coeffs, int64_t stride, bool stream);
 };
 
+// Of a function of an element, with parameters per channel (pointwise_policy.h):
+// sums are those of the gradients of its parameters.
+template <typename T>
+struct PointwiseLoops {
+  using A = Acc<T>;
+  void (*apply)(const T* x, const T* residual, T* z, int64_t len, const A* coeffs, bool stream);
+  void (*grad)(const T* dz, const T* x, T* dx, int64_t len, const A* coeffs, A* sums, bool stream);
+  void (*apply_columns)(const T* x, const T* residual, T* z, int64_t rows, int64_t cols,
+                        const A* coeffs, int64_t stride, bool stream);
+  void (*grad_columns)(const T* dz, const T* x, T* dx, int64_t rows, int64_t cols, const A* coeffs,
+                       A* sums, int64_t stride, bool stream);
+};
+
+template <class Policy, typename T>
+using LoopsOf =
+    std::conditional_t<std::is_base_of_v<Pointwise, Policy>, PointwiseLoops<T>, Loops<T>>;
+
 // The table for this processor; ATEN_CPU_CAPABILITY limits it as it does ATen's
 // own kernels.
-template <class Norm, typename T>
-const Loops<T>& loops();
+template <class Policy, typename T>
+const LoopsOf<Policy, T>& loops();
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
 #define MMDET_FRN_X86_DISPATCH  // GCC's target pragma selects the instruction
                                 // set of one source file
 namespace avx2 {
-template <class Norm, typename T>
-const Loops<T>& table();
+template <class Policy, typename T>
+const LoopsOf<Policy, T>& table();
 }
 namespace avx512 {
-template <class Norm, typename T>
-const Loops<T>& table();
+template <class Policy, typename T>
+const LoopsOf<Policy, T>& table();
 }
 namespace avx512bf16 {
-template <class Norm, typename T>
-const Loops<T>& table();
+template <class Policy, typename T>
+const LoopsOf<Policy, T>& table();
 }
 #endif
 
-// All norms that have kernels, by their policies.
-#define MMDET_FRN_FOR_EACH_NORM(DO) DO(Frn) DO(Group<false>) DO(Group<true>)
+// All norms and functions that have kernels, by their policies.
+#define MMDET_FRN_FOR_EACH_POLICY(DO) \
+  DO(Frn)                             \
+  DO(Group<false>)                    \
+  DO(Group<true>) DO(EvoNorm<false>) DO(EvoNorm<true>) DO(Tlu) DO(AffineTlu) DO(Dyt)
 
 }  // namespace mmdet_frn

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "evonorm_policy.h"
+#include "exp.h"
 #include "frn_policy.h"
 #include "group_policy.h"
 #include "loops.h"
@@ -174,15 +176,20 @@ inline void with_stream(bool stream, int64_t pitch, const T* out, const T* other
   }
 }
 
+// The pivot of `count` numbers is the mean of the first sixteenth: its square
+// distance from the mean of all is at most 15 times their variance, which so
+// loses four bits at most.
+inline int64_t pivot_count(int64_t count) { return (count + 15) / 16; }
+
 template <class Norm, typename T>
 MMDET_FRN_FLATTEN void stats(const T* x, int64_t len, Acc<T>* out) {
   if constexpr (Norm::kAboutPivot) {
-    // The second read finds the block in the cache.
-    sum_row<T, 1, 4>(len, out, [&](auto& sums, int64_t at, int64_t n) {
+    const auto first = pivot_count(len);
+    sum_row<T, 1, 4>(first, out, [&](auto& sums, int64_t at, int64_t n) {
       const auto v = load(x + at, n);
       for (int k = 0; k < kParts<T>; ++k) sums.part[k][0] = sums.part[k][0] + v.part[k];
     });
-    out[Norm::kPivot] = out[0] / static_cast<Acc<T>>(len);
+    out[Norm::kPivot] = out[0] / static_cast<Acc<T>>(first);
     Pack<T> pivot;
     for (auto& part : pivot.part) part = Vec<Acc<T>>(out[Norm::kPivot]);
     sum_row<T, Norm::kStats, 4>(len, out, [&](auto& sums, int64_t at, int64_t n) {
@@ -269,9 +276,9 @@ MMDET_FRN_FLATTEN void stats_columns(const T* x, int64_t rows, int64_t cols, Acc
                                      int64_t stride) {
   if constexpr (Norm::kAboutPivot) {
     using V = Vec<Acc<T>>;
-    // The second read finds the block in the cache.
+    const auto first = pivot_count(rows);
     auto* pivots = out + Norm::kPivot * stride;
-    sum_columns<T, 1>(rows, cols, pivots, stride,
+    sum_columns<T, 1>(first, cols, pivots, stride,
                       [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
                         for (int64_t r = row; r < row + count; ++r) {
                           const auto v = load(x + r * cols + column, n);
@@ -280,7 +287,7 @@ MMDET_FRN_FLATTEN void stats_columns(const T* x, int64_t rows, int64_t cols, Acc
                           }
                         }
                       });
-    for (int64_t c = 0; c < cols; ++c) pivots[c] /= static_cast<Acc<T>>(rows);
+    for (int64_t c = 0; c < cols; ++c) pivots[c] /= static_cast<Acc<T>>(first);
     sum_columns<T, Norm::kStats>(
         rows, cols, out, stride,
         [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
@@ -350,29 +357,77 @@ MMDET_FRN_FLATTEN void grad_columns(const T* dz, const T* x, const T* residual, 
   });
 }
 
-}  // namespace
-
-template <class Norm, typename T>
-const Loops<T>& table() {
-  static constexpr Loops<T> kTable = {
-      stats<Norm, T>,
-      apply<Norm, T>,
-      grad_sums<Norm, T>,
-      grad<Norm, T>,
-      stats_columns<Norm, T>,
-      apply_columns<Norm, T>,
-      grad_sums_columns<Norm, T>,
-      grad_columns<Norm, T>,
-  };
-  return kTable;
+// The gradient of a function of an element, and the sums of those of its
+// parameters, in one pass.
+template <class Function, bool kStream, typename T>
+inline void function_grad_pack(Sums<T, Function::kCoeffs>& sums, const T* dz, const T* x, T* dx,
+                               int64_t count, const PackCoeffs<Function, T>& c) {
+  auto v = load(x, count);
+  const auto d = load(dz, count);
+  for (int k = 0; k < kParts<T>; ++k) {
+    v.part[k] = Function::grad(d.part[k], v.part[k], c.part[k], sums.part[k]);
+  }
+  store<kStream>(dx, v, count);
 }
 
-#define MMDET_FRN_TABLES(Norm)                             \
-  template const Loops<double>& table<Norm, double>();     \
-  template const Loops<float>& table<Norm, float>();       \
-  template const Loops<at::Half>& table<Norm, at::Half>(); \
-  template const Loops<at::BFloat16>& table<Norm, at::BFloat16>();
-MMDET_FRN_FOR_EACH_NORM(MMDET_FRN_TABLES)
+template <class Function, typename T>
+MMDET_FRN_FLATTEN void function_grad(const T* dz, const T* x, T* dx, int64_t len,
+                                     const Acc<T>* coeffs, Acc<T>* out, bool stream) {
+  const PackCoeffs<Function, T> c(coeffs);
+  with_stream<T>(stream, 0, dx, nullptr, [&](auto streamed) {
+    sum_row<T, Function::kCoeffs, 2>(len, out, [&](auto& sums, int64_t at, int64_t n) {
+      function_grad_pack<Function, streamed.value>(sums, dz + at, x + at, dx + at, n, c);
+    });
+  });
+}
+
+template <class Function, typename T>
+MMDET_FRN_FLATTEN void function_grad_columns(const T* dz, const T* x, T* dx, int64_t rows,
+                                             int64_t cols, const Acc<T>* coeffs, Acc<T>* out,
+                                             int64_t stride, bool stream) {
+  with_stream<T>(stream, cols, dx, nullptr, [&](auto streamed) {
+    sum_columns<T, Function::kCoeffs>(
+        rows, cols, out, stride,
+        [&](auto& sums, int64_t row, int64_t count, int64_t column, int64_t n) {
+          const PackCoeffs<Function, T> c(coeffs, stride, column);
+          for (int64_t r = row; r < row + count; ++r) {
+            const auto at = r * cols + column;
+            function_grad_pack<Function, streamed.value>(sums, dz + at, x + at, dx + at, n, c);
+          }
+        });
+  });
+}
+
+}  // namespace
+
+template <class Policy, typename T>
+const LoopsOf<Policy, T>& table() {
+  if constexpr (std::is_base_of_v<Pointwise, Policy>) {
+    static constexpr PointwiseLoops<T> kTable = {apply<Policy, T>, function_grad<Policy, T>,
+                                                 apply_columns<Policy, T>,
+                                                 function_grad_columns<Policy, T>};
+    return kTable;
+  } else {
+    static constexpr Loops<T> kTable = {
+        stats<Policy, T>,
+        apply<Policy, T>,
+        grad_sums<Policy, T>,
+        grad<Policy, T>,
+        stats_columns<Policy, T>,
+        apply_columns<Policy, T>,
+        grad_sums_columns<Policy, T>,
+        grad_columns<Policy, T>,
+    };
+    return kTable;
+  }
+}
+
+#define MMDET_FRN_TABLES(Policy)                                       \
+  template const LoopsOf<Policy, double>& table<Policy, double>();     \
+  template const LoopsOf<Policy, float>& table<Policy, float>();       \
+  template const LoopsOf<Policy, at::Half>& table<Policy, at::Half>(); \
+  template const LoopsOf<Policy, at::BFloat16>& table<Policy, at::BFloat16>();
+MMDET_FRN_FOR_EACH_POLICY(MMDET_FRN_TABLES)
 #undef MMDET_FRN_TABLES
 
 }  // namespace mmdet_frn::MMDET_FRN_ISA
