@@ -84,6 +84,8 @@ def train_detector(
             held.enter_context(locked(Path(cfg.work_dir, _LOCK), f'{busy} --work-dir'))
             # The other run may have ended since.
             _check_work_dir(cfg)
+            if cfg.get('resume') and not (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
+                print(f'--resume: {cfg.work_dir} has no checkpoint; training starts from scratch')
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         warn_of_norm_decay(cfg, runner.model)
         if cfg.get('resume'):

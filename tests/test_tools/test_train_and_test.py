@@ -39,8 +39,10 @@ def settings(tiny_shapes, tiny_options):
 @pytest.mark.slow
 def test_train_test_resume_and_a_second_run(settings, tiny_shapes, tmp_path):
     work = tmp_path / 'work'
-    done = run_script('tools/train.py', CONFIG, '--work-dir', work, *settings)
+    # As a job that a scheduler restarts.
+    done = run_script('tools/train.py', CONFIG, '--work-dir', work, '--resume', *settings)
     assert done.returncode == 0, done.stderr
+    assert f'--resume: {work} has no checkpoint; training starts from scratch' in done.stdout
     assert {p.name for p in work.glob('*.pth')} == {'iter_2.pth', 'iter_4.pth'}
     kept = {p: p.read_bytes() for p in work.glob('*.pth')}
 
