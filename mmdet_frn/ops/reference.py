@@ -79,7 +79,7 @@ def group_norm(
     if centered:
         y = torch.group_norm(y, num_groups, weight.to(wide), bias.to(wide), eps)
     else:
-        groups = y.reshape([x.shape[0], num_groups, -1])
+        groups = y.unflatten(1, [num_groups, -1]).flatten(2)  # N may be 0
         # relu as in _normalize above.
         rstd = (groups.square().mean(2) + eps).rsqrt().relu()
         # Not repeat_interleave, which PyTorch 2.5 does not export where N is dynamic.

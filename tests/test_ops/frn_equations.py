@@ -147,13 +147,15 @@ def assert_matches(name: str, actual: Tensor, desired: Tensor, terms: int = 1) -
 def assert_op_matches(op, inputs: Inputs) -> None:
     """Run ``op`` forward and backward and compare everything with :func:`expected`."""
     inputs.requires_grad_()
-    z = op(*inputs.args())
-    assert z.dtype == inputs.x.dtype
-    desired = expected(inputs)
+    assert_all_match(op(*inputs.args()), inputs.tensors(), inputs.dz, expected(inputs))
+
+
+def assert_all_match(z: Tensor, tensors: dict, dz: Tensor, desired: dict) -> None:
+    """Compare ``z`` and its gradient for each of ``tensors`` with those in ``desired``."""
+    assert z.dtype == tensors['x'].dtype
     assert_matches('z', z, desired['z'])
-    tensors = inputs.tensors()
-    grads = torch.autograd.grad(z, list(tensors.values()), inputs.dz)
-    terms = inputs.x.numel() // max(1, inputs.x.shape[1])
+    grads = torch.autograd.grad(z, list(tensors.values()), dz)
     for (name, tensor), grad in zip(tensors.items(), grads, strict=True):
         assert grad.dtype == tensor.dtype, name
-        assert_matches(name, grad, desired[name], 1 if name in {'x', 'residual'} else terms)
+        terms = 1 if tensor.shape == z.shape else z.numel() // max(1, z.shape[1])
+        assert_matches(name, grad, desired[name], terms)

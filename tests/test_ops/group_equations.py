@@ -75,7 +75,7 @@ def normalised(inputs: GroupInputs) -> Tensor:
     if inputs.centered:
         y = F.group_norm(x, inputs.groups, weight, bias, inputs.eps)
     else:
-        segments = x.reshape(x.shape[0], inputs.groups, -1)
+        segments = x.unflatten(1, (inputs.groups, -1)).flatten(2)
         y = F.rms_norm(segments, segments.shape[2:], eps=inputs.eps).reshape(x.shape)
         y = rows(weight, x) * y + rows(bias, x)
     return y if inputs.residual is None else y + inputs.residual.double()

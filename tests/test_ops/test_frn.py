@@ -12,6 +12,7 @@ from frn_equations import (
     make_inputs,
 )
 
+from benchmarks.memory import peak_bytes
 from mmdet_frn import ops
 
 DTYPES = list(TOLERANCE)
@@ -151,3 +152,25 @@ def test_inputs_are_not_written_to(frn_tlu, device):
     assert_op_matches(frn_tlu, inputs)
     for old, new in zip(before, (*inputs.tensors().values(), inputs.dz), strict=True):
         assert torch.equal(old, new)
+
+
+def test_peak_memory_is_no_higher_than_of_batch_norm(fused):
+    x = torch.randn(2, 16, 64, 64, requires_grad=True)
+    dz = torch.randn_like(x)
+    norm = torch.nn.BatchNorm2d(16)
+    params = [torch.randn(16, requires_grad=True) for _ in range(3)]
+
+    def batch_norm():
+        torch.nn.functional.relu(norm(x), inplace=True).backward(dz)
+
+    def frn():
+        ops.frn_tlu(x, *params).backward(dz)
+
+    for run in (batch_norm, frn):
+        run()
+        x.grad = None
+    peaks = []
+    for run in (batch_norm, frn):
+        x.grad = None
+        peaks.append(peak_bytes(run))
+    assert peaks[1] <= peaks[0]

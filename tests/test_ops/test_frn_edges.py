@@ -144,17 +144,20 @@ def test_bitwise_independent_of_the_batch(fused, device, shape, dtype, layout):
         assert torch.equal(dresidual[n : n + 1], dresidual_alone)
 
 
-@pytest.mark.parametrize('layout', LAYOUT)
-@pytest.mark.parametrize('shape', [(1, 2, 200, 200), (2, 70, 24, 24)], ids=str)
-def test_bitwise_independent_of_the_threads(fused, shape, layout):
-    inputs = make_inputs(shape, torch.float32, torch.device('cpu'), LAYOUTS[layout], True)
-    before = torch.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            results.append(gradients(ops.frn_tlu, inputs))
-    finally:
-        torch.set_num_threads(before)
-    for a, b in zip(*results, strict=True):
-        assert torch.equal(a, b)
+@pytest.mark.parametrize('create_graph', [False, True])
+def test_a_tie_goes_to_y_and_the_residual_gets_its_gradient(frn_tlu, device, create_graph):
+    # y = bias + residual everywhere, equal to tau in channel 0, below it in 1 and above it in 2.
+    inputs = make_inputs((2, 3, 4, 3), torch.float64, device, residual=True)
+    inputs.x = torch.zeros_like(inputs.x)
+    inputs.residual = torch.full_like(inputs.residual, 0.5)
+    inputs.bias = inputs.bias.new_tensor([0.25, 0.25, 0.25])
+    inputs.tau = inputs.tau.new_tensor([0.75, 1.0, 0.5])
+    inputs.requires_grad_()
+    z = frn_tlu(*inputs.args())
+    wanted = (inputs.tau, inputs.bias, inputs.residual)
+    dtau, dbias, dresidual = torch.autograd.grad(z, wanted, inputs.dz, create_graph=create_graph)
+    sums = inputs.dz.sum((0, 2, 3))
+    kept = inputs.dz.new_tensor([1.0, 0.0, 1.0])
+    torch.testing.assert_close(dtau, sums * (1 - kept))
+    torch.testing.assert_close(dbias, sums * kept)
+    assert torch.equal(dresidual, inputs.dz * kept.view(1, 3, 1, 1))
