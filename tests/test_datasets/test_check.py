@@ -2,6 +2,7 @@ import json
 import os
 from reprlib import repr as short_repr
 
+import helpers
 import mmcv
 import pytest
 from PIL import ExifTags, Image
@@ -38,11 +39,7 @@ def check(data, ann_file, *args, **kwargs):
 
 
 def refused(call, *args, **kwargs):
-    """Return the error's message, which must be one line."""
-    with pytest.raises(DatasetError) as error:
-        call(*args, **kwargs)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
+    return helpers.refused(call, *args, error=DatasetError, **kwargs)
 
 
 def test_summary(data, ann_file):

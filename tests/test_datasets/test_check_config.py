@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import helpers
 import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
@@ -53,10 +54,7 @@ def checked(monkeypatch):
 
 
 def refused(cfg, *args):
-    with pytest.raises(DatasetError) as error:
-        check_cfg(cfg, *args)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
+    return helpers.refused(check_cfg, cfg, *args, error=DatasetError)
 
 
 def test_each_set_is_checked_once(cfg, shapes, checked):

@@ -1,5 +1,6 @@
 import json
 
+import helpers
 import pytest
 
 from mmdet_frn.datasets import (
@@ -28,10 +29,7 @@ def make(root, *files):
 
 
 def refused(root):
-    with pytest.raises(DatasetError) as error:
-        find_coco(root)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
+    return helpers.refused(find_coco, root, error=DatasetError)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import os
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import SHAPES_CONFIG as CONFIG
+from helpers import refused
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.runner import load_checkpoint
@@ -21,10 +22,6 @@ from mmdet_frn.engine.checkpoint import (
 from mmdet_frn.engine.evaluate import evaluate_detector
 from mmdet_frn.engine.train import train_detector
 from mmdet_frn.utils.errors import UsageError
-
-CONFIG = (
-    Path(__file__).parents[2] / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
-)
 
 
 class Payload:
@@ -54,13 +51,6 @@ def evil(tmp_path, planted):
     path = tmp_path / 'evil.pth'
     torch.save({'state_dict': nn.Linear(2, 2).state_dict(), 'x': Payload(planted)}, path)
     return path
-
-
-def refused(call, *args, **kwargs):
-    with pytest.raises(UsageError) as error:
-        call(*args, **kwargs)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
 
 
 @pytest.mark.parametrize('new', [True, False])

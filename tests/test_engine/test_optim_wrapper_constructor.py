@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from helpers import weight_decays
 from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -23,19 +24,6 @@ def model():
     return nn.ModuleDict({'frn': frn, 'bn': bn, 'fc': FRN(2, learnable_eps=True)})
 
 
-def decays(model, constructor='NormDecayOptimWrapperConstructor', **paramwise_cfg):
-    """Weight decay of each parameter by name."""
-    cfg = {
-        'type': 'OptimWrapper',
-        'constructor': constructor,
-        'optimizer': {'type': 'SGD', 'lr': 0.1, 'weight_decay': WD},
-        'paramwise_cfg': paramwise_cfg,
-    }
-    groups = build_optim_wrapper(model, cfg).param_groups
-    by_id = {id(p): group['weight_decay'] for group in groups for p in group['params']}
-    return {name: by_id[id(p)] for name, p in model.named_parameters()}
-
-
 NORMS = {
     *('frn.frn.weight', 'frn.frn.bias', 'frn.activate.tau', 'bn.bn.weight', 'bn.bn.bias'),
     *('fc.weight', 'fc.bias', 'fc.eps_l'),
@@ -43,35 +31,35 @@ NORMS = {
 
 
 def test_norm_decay_mult_reaches_gamma_beta_tau_and_eps_as_it_does_bn(model):
-    found = decays(model, norm_decay_mult=0.0)
+    found = weight_decays(model, norm_decay_mult=0.0)
     assert {name for name, decay in found.items() if decay == 0} == NORMS
     assert {decay for name, decay in found.items() if name not in NORMS} == {WD}
 
 
 def test_mmengines_own_constructor_does_not_reach_them(model):
-    found = decays(model, constructor='DefaultOptimWrapperConstructor', norm_decay_mult=0.0)
+    found = weight_decays(model, constructor='DefaultOptimWrapperConstructor', norm_decay_mult=0.0)
     assert {name for name, decay in found.items() if decay == 0} == {'bn.bn.weight', 'bn.bn.bias'}
 
 
 def test_flat_decay_mult_reaches_them_with_either_constructor(model):
     for constructor in ('DefaultOptimWrapperConstructor', 'NormDecayOptimWrapperConstructor'):
-        found = decays(model, constructor=constructor, flat_decay_mult=0.0)
+        found = weight_decays(model, constructor=constructor, flat_decay_mult=0.0)
         zero = {name for name, decay in found.items() if decay == 0}
         assert zero == {*NORMS, 'frn.conv.bias'}
 
 
 def test_biases_of_norms_are_left_to_norm_decay_mult(model):
-    found = decays(model, bias_decay_mult=0.0)
+    found = weight_decays(model, bias_decay_mult=0.0)
     assert {n for n, decay in found.items() if decay == 0} == {'frn.conv.bias', 'bn.bn.bias'}
 
 
 def test_norm_decay_mult_reaches_what_convert_puts_in():
     model = nn.Sequential(ChannelAffine(2), FRN(2, prior=0.5, learnable_prior=True))
-    assert set(decays(model, norm_decay_mult=0.0).values()) == {0}
+    assert set(weight_decays(model, norm_decay_mult=0.0).values()) == {0}
 
 
 def test_custom_keys_come_first(model):
-    found = decays(model, norm_decay_mult=0.0, custom_keys={'tau': {'decay_mult': 0.5}})
+    found = weight_decays(model, norm_decay_mult=0.0, custom_keys={'tau': {'decay_mult': 0.5}})
     assert found['frn.activate.tau'] == pytest.approx(WD / 2)
     assert found['frn.frn.weight'] == 0
 
@@ -117,7 +105,7 @@ def test_a_norm_decay_mult_that_is_ignored_is_a_warning(optim, norm, warns, said
     model = ConvModule(3, 4, 3, norm_cfg={'type': norm})
     optim = {'paramwise_cfg': {'norm_decay_mult': 0.0}, **optim}
     constructor = optim.get('constructor', 'DefaultOptimWrapperConstructor')
-    decay = decays(model, constructor, **optim['paramwise_cfg'])[f'{norm.lower()}.weight']
+    decay = weight_decays(model, constructor, **optim['paramwise_cfg'])[f'{norm.lower()}.weight']
     ignored = 'norm_decay_mult' in optim['paramwise_cfg'] and decay == WD
     assert ignored == warns
     warn_of_norm_decay(Config({'optim_wrapper': optim}), model)

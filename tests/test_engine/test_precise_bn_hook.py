@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -14,7 +13,6 @@ from mmdet_frn.layers import GhostBN
 from mmdet_frn.utils.errors import UsageError
 
 
-@MODELS.register_module()
 class TwoNorms(BaseModel):
     """Two norms on the images; the second can be frozen, as MMDetection's norm_eval does."""
 
@@ -83,26 +81,22 @@ def test_ghost_bn_counts_virtual_batches():
 
 def runner(tmp_path, **model):
     images = [{'inputs': 2 * torch.randn(3, 4, 5) + i} for i in range(6)]
-    hooks = [{'type': 'PreciseBNHook', 'num_iters': 3}]
-    return Runner.from_cfg(
-        {
-            'model': {'type': 'TwoNorms', **model},
-            'work_dir': str(tmp_path),
-            'train_dataloader': {
-                'batch_size': 2,
-                'dataset': images,
-                'sampler': {'type': 'DefaultSampler', 'shuffle': False},
-                'collate_fn': {'type': 'default_collate'},
-            },
-            'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 4},
-            'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.0}},
-            'default_hooks': {
-                'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 2}
-            },
-            'custom_hooks': hooks,
-            'experiment_name': tmp_path.name,
-            'default_scope': 'mmdet',
-        }
+    return Runner(
+        TwoNorms(**model),
+        str(tmp_path),
+        train_dataloader={
+            'batch_size': 2,
+            'num_workers': 0,
+            'dataset': images,
+            # MMEngine pauses at the end of an epoch.
+            'sampler': {'type': 'InfiniteSampler', 'shuffle': False},
+            'collate_fn': {'type': 'default_collate'},
+        },
+        train_cfg={'type': 'IterBasedTrainLoop', 'max_iters': 4},
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.0}},
+        default_hooks={'checkpoint': {'type': 'CheckpointHook', 'by_epoch': False, 'interval': 2}},
+        custom_hooks=[{'type': 'PreciseBNHook', 'num_iters': 3}],
+        experiment_name=tmp_path.name,
     )
 
 

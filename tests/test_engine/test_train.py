@@ -1,16 +1,12 @@
 """What train_detector refuses before it trains."""
 
-from pathlib import Path
-
 import pytest
+from helpers import SHAPES_CONFIG as CONFIG
 
 from mmdet_frn.engine.train import train_detector
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.lock import locked
 
-CONFIG = (
-    Path(__file__).parents[2] / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
-)
 ABLATIONS = CONFIG.parents[1] / 'ablations'
 
 

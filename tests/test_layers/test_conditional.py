@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 import timm.layers
 import torch
+from helpers import randomised
 from torch import nn
 from torch.nn import functional as F
 
 from mmdet_frn.layers import CBN, SPADE, AdaLN, FiLM, QKNormAttention
 
 C, D = 8, 5
-
-
-def randomised(module):
-    torch.manual_seed(0)
-    for p in module.parameters():
-        nn.init.normal_(p, std=0.4)
-    return module.double()
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def torchs_x_hat(kind, x):
 def test_a_code_scales_and_shifts_each_image_and_channel_of_torchs_norm(kind, x, code):
     layer = kind(C, D).double()
     torch.testing.assert_close(layer(x, code), torchs_x_hat(kind, x))
-    layer = randomised(layer)
+    layer = randomised(layer, 0, 0.4)
     weight, bias = (p.detach().numpy() for p in layer.modulation.parameters())
     out = code.numpy() @ weight.T + bias
     gamma, beta = out[:, :C, None, None], out[:, C:, None, None]
@@ -54,7 +48,7 @@ def test_a_code_scales_and_shifts_each_image_and_channel_of_torchs_norm(kind, x,
 
 
 def test_cbns_running_statistics_are_torchs(x, code):
-    layer, bn = randomised(CBN(C, D)), nn.BatchNorm2d(C, affine=False).double()
+    layer, bn = randomised(CBN(C, D), 0, 0.4).double(), nn.BatchNorm2d(C, affine=False).double()
     for scale in (1.0, 3.0):
         layer(scale * x, code)
         bn(scale * x)
@@ -69,7 +63,7 @@ def test_spade_modulates_each_pixel_by_the_nearest_of_the_mask(norm_cfg, x):
     x_hat = F.batch_norm(x, None, None, training=True) if norm_cfg is None else F.instance_norm(x)
     mask = torch.rand(3, 2, 2, 3, dtype=torch.float64)
     torch.testing.assert_close(layer(x, mask), x_hat)
-    randomised(layer)
+    randomised(layer, 0, 0.4)
     near = mask[:, :, np.arange(5) * 2 // 5][:, :, :, np.arange(6) * 3 // 6]
     hidden = F.conv2d(near, layer.shared.weight, layer.shared.bias, padding=1).clamp(min=0)
     out = F.conv2d(hidden, layer.modulation.weight, layer.modulation.bias, padding=1)
@@ -79,7 +73,7 @@ def test_spade_modulates_each_pixel_by_the_nearest_of_the_mask(norm_cfg, x):
 def test_qk_norm_attention_is_timms_on_pixels(x):
     ours = QKNormAttention(C, num_heads=2).double()
     torch.testing.assert_close(ours(x), x)
-    randomised(ours)
+    randomised(ours, 0, 0.4)
     theirs = timm.layers.Attention(
         C, num_heads=2, qkv_bias=True, qk_norm=True, norm_layer=nn.LayerNorm
     ).double()
@@ -92,7 +86,7 @@ def test_qk_norm_attention_is_timms_on_pixels(x):
 
 
 def test_qk_norm_bounds_the_logits_whatever_the_scale_of_the_input(x):
-    layer = randomised(QKNormAttention(C, num_heads=2))
+    layer = randomised(QKNormAttention(C, num_heads=2), 0, 0.4).double()
     nn.init.zeros_(layer.qkv.bias)
     q, k = layer.norm(
         *layer.qkv(1e6 * x.flatten(2).transpose(1, 2)).unflatten(2, (3, 2, -1))[:, :, :2].unbind(2)
@@ -103,7 +97,7 @@ def test_qk_norm_bounds_the_logits_whatever_the_scale_of_the_input(x):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_maps_give_the_fp64_result_rounded(dtype, x, code):
     for kind in (FiLM, CBN, AdaLN):
-        layer = randomised(kind(C, D)).eval()
+        layer = randomised(kind(C, D), 0, 0.4).double().eval()
         half = x.to(dtype)
         out = copy.deepcopy(layer).float()(half, code.float())
         assert out.dtype == dtype

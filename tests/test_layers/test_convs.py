@@ -5,9 +5,9 @@ import copy
 import pytest
 import timm.layers
 import torch
+from helpers import weight_decays
 from mmcv.cnn import ConvModule, build_conv_layer
 from mmengine.model import BaseModule, kaiming_init
-from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.nn import functional as F
 
@@ -165,16 +165,7 @@ def expected_of(conv):
 
 def test_gains_have_the_decay_of_norms_and_weights_do_not():
     model = nn.Sequential(ScaledWSConv(8, 8, 1), SkipInit(nn.GroupNorm(2, 8)))
-    cfg = {
-        'type': 'OptimWrapper',
-        'constructor': 'NormDecayOptimWrapperConstructor',
-        'optimizer': {'type': 'SGD', 'lr': 0.1, 'weight_decay': 0.1},
-        'paramwise_cfg': {'norm_decay_mult': 0.0},
-    }
-    groups = build_optim_wrapper(model, cfg).param_groups
-    decay = {id(p): group['weight_decay'] for group in groups for p in group['params']}
-    found = {name: decay[id(p)] for name, p in model.named_parameters()}
-    assert found == {
+    assert weight_decays(model, norm_decay_mult=0.0) == {
         '0.weight': 0.1,
         '0.bias': 0.1,
         '0.gain.weight': 0.0,

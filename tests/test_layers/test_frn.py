@@ -152,25 +152,11 @@ def test_half_layer_has_no_parameter_lost_to_half_precision(dtype):
     torch.testing.assert_close(out.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize('value', [6e4, 1e-5])
-def test_half_extremes_come_out_as_the_fp64_formula_says(value):
-    x = (torch.rand(2, 3, 8, 8) * 0.5 + 0.5).mul(value).half()
-    layer = FRN(3, eps=1e-12)
-    expected = frn_fp64(x.float(), layer.weight, layer.bias, 1e-12)
-    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-3, atol=1e-3)
-
-
 def test_mmengine_initialisers_reach_the_layer():
     layer = FRN(4)
     constant_init(layer, 0, bias=2)
     assert torch.equal(layer.weight, torch.zeros(4))
     assert torch.equal(layer.bias, torch.full((4,), 2.0))
-
-
-def test_training_mode_changes_nothing():
-    layer = FRN(3)
-    x = torch.randn(2, 3, 5, 5)
-    assert torch.equal(layer.train()(x), layer.eval()(x))
 
 
 def test_residual_without_tau_is_refused():

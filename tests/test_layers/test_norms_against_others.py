@@ -2,6 +2,7 @@
 
 import copy
 
+import helpers
 import numpy as np
 import pytest
 import scipy.special
@@ -37,10 +38,7 @@ C = 8
 
 
 def randomised(module):
-    torch.manual_seed(0)
-    for p in module.parameters():
-        nn.init.normal_(p, mean=0.5, std=0.3)
-    return module.double()
+    return helpers.randomised(module).double()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from helpers import randomised
 from torch import nn
 from torch.nn import functional as F
 
@@ -30,13 +31,6 @@ def batch():
     inputs = torch.zeros(2, 3, 64, 96)
     set_image_sizes(inputs, SIZES)
     return inputs
-
-
-def randomised(layer):
-    torch.manual_seed(1)
-    for p in layer.parameters():
-        nn.init.normal_(p, mean=0.5, std=0.3)
-    return layer
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmdet_frn.layers import FRN, TLU, BatchNormConverted, norm_act, prior_of
@@ -197,17 +196,3 @@ def test_kappa_and_prior_are_two_names_of_one_number():
     assert [prior_of(k) for k in (0, 1, 3, math.inf)] == [0, 0.5, 0.75, 1]
     with pytest.raises(ValueError, match='kappa must be >= 0, got -1'):
         prior_of(-1)
-
-
-def test_norm_decay_reaches_a_learned_prior():
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), FRN(3, prior=0.9, learnable_prior=True))
-    optimizer = {'type': 'SGD', 'lr': 0.1, 'weight_decay': 0.1}
-    cfg = {
-        'optimizer': optimizer,
-        'constructor': 'NormDecayOptimWrapperConstructor',
-        'paramwise_cfg': {'norm_decay_mult': 0.0},
-    }
-    wrapper = build_optim_wrapper(model, cfg)
-    decay = {id(g['params'][0]): g['weight_decay'] for g in wrapper.optimizer.param_groups}
-    assert decay[id(model[1].prior.logit)] == 0
-    assert decay[id(model[0].weight)] == 0.1

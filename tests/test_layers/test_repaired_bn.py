@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import helpers
 import numpy as np
 import pytest
 import torch
@@ -13,10 +14,7 @@ C = 3
 
 
 def randomised(layer):
-    torch.manual_seed(0)
-    for p in layer.parameters():
-        nn.init.normal_(p, mean=0.5, std=0.3)
-    return layer.double()
+    return helpers.randomised(layer).double()
 
 
 def numpy_of(layer):

@@ -1,4 +1,4 @@
-"""The TLU layer: eq. (3) and (4), and MMCV's builder."""
+"""The TLU layer and MMCV's builder; eq. (4), ties, NaN and halves are tested on its op."""
 
 import pytest
 import torch
@@ -35,29 +35,6 @@ def test_is_the_maximum_of_input_and_threshold(shape):
     y = torch.randn(shape)
     tau = layer.tau.view(1, 3, *[1] * (len(shape) - 2))
     assert torch.equal(layer(y), torch.maximum(y, tau))
-
-
-def test_gradient_is_equation_4_ties_included():
-    layer = TLU(2)
-    with torch.no_grad():
-        layer.tau.copy_(torch.tensor([0.0, 1.0]))
-    y = torch.tensor([[[-1.0, 0.0, 2.0], [0.5, 1.0, 1.5]]], requires_grad=True)
-    layer(y).backward(torch.tensor([[[1.0, 10.0, 100.0], [1.0, 10.0, 100.0]]]))
-    # y_i >= tau sends its gradient to y, all others to tau.
-    assert y.grad.tolist() == [[[0.0, 10.0, 100.0], [0.0, 10.0, 100.0]]]
-    assert layer.tau.grad.tolist() == [1.0, 1.0]
-
-
-def test_nan_goes_through():
-    layer = TLU(1)
-    assert torch.isnan(layer(torch.tensor([[[float('nan'), 1.0]]]))).tolist() == [[[True, False]]]
-    nn.init.constant_(layer.tau, float('nan'))
-    assert torch.isnan(layer(torch.tensor([[[0.0, 1.0]]]))).all()
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_half_input_gives_half_output(dtype):
-    assert TLU(3)(torch.randn(2, 3, 4).to(dtype)).dtype == dtype
 
 
 def test_builder_builds_it():

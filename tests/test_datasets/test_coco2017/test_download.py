@@ -8,6 +8,7 @@ import signal
 import time
 import zipfile
 
+import helpers
 import pytest
 
 from mmdet_frn.datasets.coco2017 import download as module
@@ -33,10 +34,7 @@ def get(served, table, tmp_path, capsys):
 
 
 def refused(get):
-    with pytest.raises(module.DownloadError) as error:
-        get()
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
+    return helpers.refused(get, error=module.DownloadError)
 
 
 def test_a_broken_connection_is_resumed(get, served):
