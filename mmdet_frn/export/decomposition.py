@@ -12,7 +12,7 @@ from torch._decomp import register_decomposition
 from torch._prims_common import suggest_memory_format
 
 from mmdet_frn.ops import reference
-from mmdet_frn.ops.library import has_group_norm, has_op
+from mmdet_frn.ops.library import has_op
 
 
 def frn_forward(
@@ -49,8 +49,7 @@ def frn_forward(
         y = y + residual.to(wide)
     if tau is not None:
         y = torch.maximum(y, tau.to(wide).reshape(shape))
-    layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
-    return y.to(x.dtype).contiguous(memory_format=layout), rstd.flatten(1)
+    return _like(y, x), rstd.flatten(1)
 
 
 def group_norm_forward(
@@ -89,9 +88,8 @@ def group_norm_forward(
         y = torch.relu(y)
     elif tau is not None:
         y = torch.maximum(y, tau.to(wide).reshape(shape))
-    layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
     stats = torch.stack((mean.flatten(1), rstd.flatten(1)))
-    return y.to(x.dtype).contiguous(memory_format=layout), stats
+    return _like(y, x), stats
 
 
 def evonorm_s0_forward(
@@ -116,22 +114,25 @@ def evonorm_s0_forward(
         y = y * torch.sigmoid(y * v.to(wide).reshape(shape))
     y = (y.reshape(groups.shape) * rstd).reshape(x.shape)
     y = y * weight.to(wide).reshape(shape) + bias.to(wide).reshape(shape)
-    layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
     stats = torch.stack((mean.flatten(1), rstd.flatten(1)))
-    return y.to(x.dtype).contiguous(memory_format=layout), stats
+    return _like(y, x), stats
 
 
 def pointwise(x: Tensor, params: list[Tensor], function: str) -> Tensor:
     """Compute ``mmdet_frn::pointwise`` without its kernels, by its reference."""
-    y = getattr(reference, function)(x, *params)
+    return _like(getattr(reference, function)(x, *params), x)
+
+
+def _like(y: Tensor, x: Tensor) -> Tensor:
+    """Return y with x's dtype and the layout that the ops give their result."""
     layout = torch.contiguous_format if x.is_contiguous() else suggest_memory_format(x)
-    return y.contiguous(memory_format=layout)
+    return y.to(x.dtype).contiguous(memory_format=layout)
 
 
 def register() -> None:
     """Enter the decompositions into PyTorch's table, as those of the compiled ops."""
     register_decomposition(torch.ops.mmdet_frn.frn_forward.default)(frn_forward)
-    if has_group_norm():
+    if has_op('group_norm'):
         register_decomposition(torch.ops.mmdet_frn.group_norm_forward.default)(group_norm_forward)
     if has_op('evonorm_s0'):
         register_decomposition(torch.ops.mmdet_frn.evonorm_s0_forward.default)(evonorm_s0_forward)

@@ -1,6 +1,6 @@
-"""PyTorch's GroupNorm and the activation after it in one op, where that was measured to be faster.
+"""PyTorch's GroupNorm or InstanceNorm and the activation after it in one op, where that is faster.
 
-See docs/results/ops.md: with a TLU always, with a ReLU where there is a backward.
+By docs/results/ops.md: always, but for GroupNorm and ReLU without a backward.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_frn.ops import group_norm
-from mmdet_frn.ops.library import runs_fused_group_norm
+from mmdet_frn.ops.library import runs_fused_op
 
 from .tlu import TLU
 
 
 def fuses(norm: nn.Module, act: nn.Module) -> bool:
-    """Return whether :func:`forward_act` takes the two: an affine GroupNorm, and a TLU or ReLU.
+    """Return whether :func:`forward_act` takes the two: an affine norm, and a TLU or ReLU.
 
     Forward hooks of either must fire, so that a module with one is not fused.
     """
     return (
-        type(norm) is nn.GroupNorm
+        type(norm) in (nn.GroupNorm, nn.InstanceNorm2d)
         and norm.affine
+        and not getattr(norm, 'track_running_stats', False)
         and isinstance(act, (TLU, nn.ReLU))
         and not (norm._forward_hooks or norm._forward_pre_hooks)
         and not (act._forward_hooks or act._forward_pre_hooks)
@@ -29,16 +30,25 @@ def fuses(norm: nn.Module, act: nn.Module) -> bool:
 
 
 def forward_act(
-    x: Tensor, norm: nn.GroupNorm, act: TLU | nn.ReLU, residual: Tensor | None = None
+    x: Tensor,
+    norm: nn.GroupNorm | nn.InstanceNorm2d,
+    act: TLU | nn.ReLU,
+    residual: Tensor | None = None,
 ) -> Tensor | None:
-    """Return act(norm(x) [+ residual]) in one op; None where PyTorch's are as fast."""
-    if not runs_fused_group_norm(x.device):
+    """Return act(norm(x) [+ residual]) in one op; None where PyTorch's shall do it."""
+    if not runs_fused_op('group_norm', x.device):
         return None
-    if isinstance(act, nn.ReLU) and not torch.is_grad_enabled():
-        return None
+    if isinstance(norm, nn.GroupNorm):
+        num_groups = norm.num_groups
+        if isinstance(act, nn.ReLU) and not torch.is_grad_enabled():
+            return None
+    else:
+        num_groups = norm.num_features
+        if x.dim() != 4 or x.shape[2:].numel() < 2:  # PyTorch's says what is wrong
+            return None
     arguments = act_arguments(act)
     return group_norm(
-        x, norm.num_groups, norm.weight, norm.bias, norm.eps, residual=residual, **arguments
+        x, num_groups, norm.weight, norm.bias, norm.eps, residual=residual, **arguments
     )
 
 

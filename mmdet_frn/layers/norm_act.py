@@ -8,7 +8,7 @@ Any module can be a norm. A norm class may offer, beside ``forward(x)``:
   does, until ``remove_act()`` takes it (and its parameters) away. :func:`build_act` calls it where
   a residual is added before the activation.
 
-PyTorch's GroupNorm, which offers neither, is fused by :mod:`.group_norm`.
+PyTorch's GroupNorm and InstanceNorm2d, which offer neither, are fused by :mod:`.group_norm`.
 
 An activation that takes ``num_features`` gets the channel count from the module that builds it.
 """

@@ -62,13 +62,13 @@ def _fused(
     x: Tensor, num_groups: int, weight: Tensor, bias: Tensor, v: Tensor | None, eps: float
 ) -> Tensor:
     """Call the op of csrc/evonorm.cpp, which checks its arguments."""
-
-    def on_reference() -> Tensor:
-        return _on_reference(x, num_groups, weight, bias, v, eps)
-
     op = torch.ops.mmdet_frn.evonorm_s0.default
-    args = (x, weight, bias, num_groups, eps, v)
-    return fused.call(op, args, {'weight': weight, 'bias': bias, 'v': v}, on_reference, eps)
+    try:
+        return op(x, weight, bias, num_groups, eps, v)
+    except RuntimeError as error:
+        args = (x, num_groups, weight, bias, v, eps)
+        tensors = {'weight': weight, 'bias': bias, 'v': v}
+        return fused.recover(error, lambda: _on_reference(*args), tensors, eps)
 
 
 def _scripted_op(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from . import reference
-from .checks import check_arguments, check_types
+from . import fused, reference
+from .checks import check_arguments
 from .library import is_compiled, runs_fused
 
 
@@ -96,15 +96,15 @@ def _fused(
         if isinstance(eps, Tensor):
             return op(x, weight, bias, eps, 0.0, tau, residual)
         return op(x, weight, bias, None, eps, tau, residual)
-    except RuntimeError:
-        tensors = dict(weight=weight, bias=bias) | ({} if tau is None else dict(tau=tau))
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            # PyTorch cannot differentiate a function of C++ under torch.func.
-            check_arguments(x, tensors, eps, residual)
+    except RuntimeError as error:
+
+        def on_reference() -> Tensor:
+            params = {'weight': weight, 'bias': bias} | ({} if tau is None else {'tau': tau})
+            check_arguments(x, params, eps, residual)
             return _on_reference(x, weight, bias, eps, tau, residual)
-        # What PyTorch says of an argument that is no tensor or number is a RuntimeError.
-        check_types(tensors, eps, residual)
-        raise
+
+        tensors = {'weight': weight, 'bias': bias, 'tau': tau, 'residual': residual}
+        return fused.recover(error, on_reference, tensors, eps)
 
 
 def _scripted_op(

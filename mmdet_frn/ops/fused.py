@@ -1,9 +1,8 @@
-"""Calling a fused op, whose gradient is a function of C++."""
+"""What follows where a fused op raised."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,22 +10,26 @@ from torch import Tensor
 from .checks import check_types
 
 
-def call(
-    op: Callable[..., Tensor],
-    args: tuple[Any, ...],
-    tensors: dict[str, Tensor | None],
+def recover(
+    error: RuntimeError,
     on_reference: Callable[[], Tensor],
-    eps: float = 0.0,
+    tensors: dict[str, Tensor | None],
+    eps: float | Tensor = 0.0,
 ) -> Tensor:
-    """Return ``op(*args)``; under torch.func, which does not differentiate it, ``on_reference()``.
+    """Return ``on_reference()`` under torch.func, which does not differentiate a function of C++.
 
-    ``tensors``, named, and ``eps`` are those of the arguments of which PyTorch says no more than a
-    RuntimeError where they are something else.
+    Args:
+        error: What the op raised.
+        on_reference: The same on the reference, arguments checked.
+        tensors: Named arguments of which PyTorch says no more than a RuntimeError where they are
+            something else; None for one that is not given.
+        eps: Likewise, for a number or tensor.
+
+    Raises:
+        TypeError: one of ``tensors`` or ``eps`` is something else.
+        RuntimeError: ``error``, if all are what they should be.
     """
-    try:
-        return op(*args)
-    except RuntimeError:
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            return on_reference()
-        check_types({name: t for name, t in tensors.items() if t is not None}, eps)
-        raise
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return on_reference()
+    check_types({name: t for name, t in tensors.items() if t is not None}, eps)
+    raise error

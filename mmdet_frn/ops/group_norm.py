@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import fused, reference
 from .checks import check_group_arguments
-from .library import has_group_norm, runs_fused_group_norm
+from .library import has_op, runs_fused_op
 
 
 def group_norm(
@@ -53,11 +53,25 @@ def group_norm(
         args = (x, num_groups, weight, bias, eps, centered, tau, relu, residual)
         if has_torch_function_unary(x):
             return handle_torch_function(group_norm, (x,), *args)
-        if isinstance(x, Tensor) and runs_fused_group_norm(x.device):
+        if isinstance(x, Tensor) and runs_fused_op('group_norm', x.device):
             return _fused(*args)
-        check_group_arguments(x, num_groups, weight, bias, eps, tau, relu, residual)
-        return reference.group_norm(*args)
+        return _on_reference(*args)
     return _scripted(x, num_groups, weight, bias, eps, centered, tau, relu, residual)
+
+
+def _on_reference(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    centered: bool,
+    tau: Tensor | None,
+    relu: bool,
+    residual: Tensor | None,
+) -> Tensor:
+    check_group_arguments(x, num_groups, weight, bias, eps, tau, relu, residual)
+    return reference.group_norm(x, num_groups, weight, bias, eps, centered, tau, relu, residual)
 
 
 def _fused(
@@ -72,15 +86,13 @@ def _fused(
     residual: Tensor | None,
 ) -> Tensor:
     """Call the op of csrc/group_norm.cpp, which checks its arguments."""
-
-    def on_reference() -> Tensor:
-        check_group_arguments(x, num_groups, weight, bias, eps, tau, relu, residual)
-        return reference.group_norm(x, num_groups, weight, bias, eps, centered, tau, relu, residual)
-
-    args = (x, weight, bias, num_groups, eps, centered, tau, relu, residual)
-    tensors = {'weight': weight, 'bias': bias, 'tau': tau, 'residual': residual}
     op = torch.ops.mmdet_frn.group_norm.default
-    return fused.call(op, args, tensors, on_reference, eps)
+    try:
+        return op(x, weight, bias, num_groups, eps, centered, tau, relu, residual)
+    except RuntimeError as error:
+        args = (x, num_groups, weight, bias, eps, centered, tau, relu, residual)
+        tensors = {'weight': weight, 'bias': bias, 'tau': tau, 'residual': residual}
+        return fused.recover(error, lambda: _on_reference(*args), tensors, eps)
 
 
 def _scripted_op(
@@ -100,4 +112,4 @@ def _scripted_op(
 
 
 # What torch.jit.script compiles in the place of the function above.
-_scripted = _scripted_op if has_group_norm() else reference.group_norm
+_scripted = _scripted_op if has_op('group_norm') else reference.group_norm

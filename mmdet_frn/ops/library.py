@@ -49,11 +49,12 @@ _DEVICES_OF = {
         and hasattr(torch.ops.mmdet_frn, kernel)
         and torch._C._dispatch_has_kernel_for_dispatch_key(f'mmdet_frn::{kernel}', key)
     )
-    for op, kernel in {'evonorm_s0': 'evonorm_s0_forward', 'pointwise': 'pointwise'}.items()
+    for op, kernel in {
+        'group_norm': 'group_norm_forward',
+        'evonorm_s0': 'evonorm_s0_forward',
+        'pointwise': 'pointwise',
+    }.items()
 }
-
-
-_HAS_GROUP_NORM = _COMPILED and hasattr(torch.ops.mmdet_frn, 'group_norm')
 
 
 def is_compiled() -> bool:
@@ -79,23 +80,13 @@ def runs_fused(device: torch.device) -> bool:
 
 
 def has_op(op: str) -> bool:
-    """Tell whether the library holds ``op``, evonorm_s0 or pointwise; an older build does not."""
+    """Tell whether the library holds ``op``, a key of ``_DEVICES_OF``; an older build may not."""
     return bool(_DEVICES_OF[op])
 
 
 def runs_fused_op(op: str, device: torch.device) -> bool:
-    """Tell whether ``op``, evonorm_s0 or pointwise, runs on the fused kernels on ``device``."""
+    """Tell whether ``op``, a key of ``_DEVICES_OF``, runs on the fused kernels on ``device``."""
     return device.type in _DEVICES_OF[op] and runs_fused(device)
-
-
-def has_group_norm() -> bool:
-    """Tell whether the library holds :func:`mmdet_frn.ops.group_norm`; an older build does not."""
-    return _HAS_GROUP_NORM
-
-
-def runs_fused_group_norm(device: torch.device) -> bool:
-    """Tell whether :func:`mmdet_frn.ops.group_norm` runs fused on ``device``: not on a GPU."""
-    return _HAS_GROUP_NORM and device.type in _DEVICE_TYPES and device.type != 'cuda'
 
 
 @contextmanager

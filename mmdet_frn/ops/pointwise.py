@@ -22,14 +22,13 @@ def pointwise(
         params: The parameters (C,) by name, in the function's order.
         plain: The same in PyTorch, of x and the parameters. Exporters to ONNX take it.
     """
-
-    def on_reference() -> Tensor:
-        return plain(x, *params.values())
-
+    values = list(params.values())
     if not runs_fused_op('pointwise', x.device) or torch.onnx.is_in_onnx_export():
-        return on_reference()
-    op = torch.ops.mmdet_frn.pointwise.default
-    return fused.call(op, (x, list(params.values()), function), params, on_reference)
+        return plain(x, *values)
+    try:
+        return torch.ops.mmdet_frn.pointwise.default(x, values, function)
+    except RuntimeError as error:
+        return fused.recover(error, lambda: plain(x, *values), params)
 
 
 # What torch.jit.script compiles in the place of the functions that call the one above.

@@ -7,9 +7,14 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmdet_frn.layers import build_activation, norm_act
-from mmdet_frn.ops.library import has_group_norm
+from mmdet_frn.ops.library import has_op
 
-NORMS = {'BN': {'type': 'BN'}, 'GN': {'type': 'GN', 'num_groups': 2}, 'FRN': {'type': 'FRN'}}
+NORMS = {
+    'BN': {'type': 'BN'},
+    'GN': {'type': 'GN', 'num_groups': 2},
+    'IN': {'type': 'IN', 'affine': True},
+    'FRN': {'type': 'FRN'},
+}
 
 
 @pytest.mark.parametrize('with_residual', [False, True])
@@ -39,12 +44,14 @@ def test_hooks_fire_although_group_norm_and_activation_are_one_op(act):
         assert len(seen) == 1
 
 
-@pytest.mark.skipif(not has_group_norm(), reason='compiled library without the op')
-@pytest.mark.parametrize(('act', 'grad', 'fused'), [
-    ('TLU', True, True), ('TLU', False, True), ('ReLU', True, True), ('ReLU', False, False),
+@pytest.mark.skipif(not has_op('group_norm'), reason='compiled library without the op')
+@pytest.mark.parametrize(('norm', 'act', 'grad', 'fused'), [
+    ('GN', 'TLU', True, True), ('GN', 'TLU', False, True),
+    ('GN', 'ReLU', True, True), ('GN', 'ReLU', False, False),
+    ('IN', 'TLU', True, True), ('IN', 'ReLU', False, True),
 ])  # fmt: skip
-def test_group_norm_is_fused_where_that_is_faster(act, grad, fused):
-    norm, act = build_norm_layer(NORMS['GN'], 4)[1], build_activation({'type': act}, 4)
+def test_norms_over_groups_are_fused_where_that_is_faster(norm, act, grad, fused):
+    norm, act = build_norm_layer(NORMS[norm], 4)[1], build_activation({'type': act}, 4)
     x = torch.randn(2, 4, 5, 5)
     with (
         torch.set_grad_enabled(grad),
@@ -54,6 +61,15 @@ def test_group_norm_is_fused_where_that_is_faster(act, grad, fused):
     assert (
         'mmdet_frn::group_norm_forward' in {event.key for event in seen.key_averages()}
     ) == fused
+
+
+def test_instance_norm_that_is_not_fused():
+    x, tlu = torch.randn(2, 4, 5, 5), build_activation({'type': 'TLU'}, 4)
+    tracking = nn.InstanceNorm2d(4, affine=True, track_running_stats=True).eval()
+    torch.testing.assert_close(norm_act(x, tracking, tlu), tlu(tracking(x)))
+    norm = nn.InstanceNorm2d(4, affine=True)
+    with pytest.raises(ValueError, match='more than 1 spatial element'):
+        norm_act(x[..., :1, :1], norm, tlu)
 
 
 def test_activations_are_in_place_where_their_class_can_be():

@@ -20,7 +20,7 @@ def group_norm(request):
     """``group_norm`` of mmdet_frn.ops; on the fused kernels, then on the reference."""
     if request.param == 'reference':
         return ops.reference.group_norm
-    if not ops.library.runs_fused_group_norm(torch.device('cpu')):
+    if not ops.library.runs_fused_op('group_norm', torch.device('cpu')):
         pytest.skip('compiled library absent, or older than this op')
     return ops.group_norm
 
@@ -56,7 +56,7 @@ def test_dtypes_and_odd_shapes(group_norm, centered, layout, dtype):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 def test_a_mean_far_above_the_deviation(layout, dtype):
     """Squares summed about 0 lose the variance, as in PyTorch's own op in channels_last."""
-    if not ops.library.has_group_norm():
+    if not ops.library.has_op('group_norm'):
         pytest.skip('compiled library absent, or older than this op')
     inputs = make_inputs((2, 8, 40, 41), 2, dtype, act=None, layout=LAYOUTS[layout], mean=100.0)
     y = F.group_norm(inputs.x.double(), 2, inputs.weight.double(), inputs.bias.double(), 1e-3)
@@ -126,9 +126,7 @@ BAD = {
 @pytest.mark.parametrize('bad', BAD)
 def test_errors_name_argument_value_and_remedy(bad, fused, monkeypatch):
     if not fused:
-        monkeypatch.setitem(
-            ops.group_norm.__globals__, 'runs_fused_group_norm', lambda device: False
-        )
+        monkeypatch.setitem(ops.group_norm.__globals__, 'runs_fused_op', lambda *args: False)
     change, message = BAD[bad]
     one = torch.ones(4)
     args = dict(x=torch.ones(2, 4, 5, 5), num_groups=2, weight=one, bias=one, tau=one) | change
@@ -139,9 +137,7 @@ def test_errors_name_argument_value_and_remedy(bad, fused, monkeypatch):
 @pytest.mark.parametrize('fused', [True, False], ids=['fused', 'reference'])
 def test_what_is_no_tensor_is_a_type_error(fused, monkeypatch):
     if not fused:
-        monkeypatch.setitem(
-            ops.group_norm.__globals__, 'runs_fused_group_norm', lambda device: False
-        )
+        monkeypatch.setitem(ops.group_norm.__globals__, 'runs_fused_op', lambda *args: False)
     x, one = torch.ones(2, 4, 5, 5), torch.ones(4)
     with pytest.raises(TypeError, match='weight must be a tensor, but is a list'):
         ops.group_norm(x, 2, [1.0] * 4, one)
