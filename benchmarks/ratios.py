@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.measure import DTYPES, LAYOUTS
 from mmdet_frn import ops
 from mmdet_frn.ops import reference
 
 MAPS = ('256x128x128', '1024x64x64', '256x64x64', '2048x32x32', '256x32x32', '256x16x16', '256x8x8')
-LAYOUTS = {'NCHW': torch.contiguous_format, 'channels_last': torch.channels_last}
 Op = Callable[..., Tensor]
 
 
@@ -50,6 +50,11 @@ OPS: dict[str, tuple[Op, Op, int]] = {
     'ln-relu': (
         lambda x, weight, bias: ops.group_norm(x, 1, weight, bias, relu=True),
         partial(_group_norm_relu, groups=1),
+        2,
+    ),
+    'in-relu': (
+        lambda x, weight, bias: ops.group_norm(x, x.shape[1], weight, bias, relu=True),
+        lambda x, weight, bias: F.instance_norm(x, weight=weight, bias=bias).relu_(),
         2,
     ),
     'gn-tlu': (
@@ -95,7 +100,7 @@ def measure(name: str, shape: str, args: argparse.Namespace, layout: str) -> dic
         torch._dynamo.reset()
         functions['compiled'] = torch.compile(composite, dynamic=False, fullgraph=True)
     size = (2, *map(int, shape.split('x')))
-    x = torch.randn(size).to(args.dtype, memory_format=LAYOUTS[layout]).requires_grad_()
+    x = torch.randn(size).to(DTYPES[args.dtype], memory_format=LAYOUTS[layout]).requires_grad_()
     params = [torch.rand(size[1]).requires_grad_() for _ in range(count)]
     ratios = {}
     for mode in ('forward', 'training'):
@@ -111,7 +116,7 @@ def main() -> None:
     parser.add_argument('--ops', nargs='+', choices=OPS, default=list(OPS))
     parser.add_argument('--maps', nargs='+', default=MAPS, help='channels x height x width')
     parser.add_argument('--layouts', nargs='+', choices=LAYOUTS, default=list(LAYOUTS))
-    parser.add_argument('--dtype', type=lambda name: getattr(torch, name), default=torch.float32)
+    parser.add_argument('--dtype', choices=DTYPES, default='fp32')
     parser.add_argument('--rounds', type=int, default=6)
     parser.add_argument('--no-compile', action='store_true')
     args = parser.parse_args()
