@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`; `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evidence test gpu-report bench dist lint format clean
+.PHONY: help setup demo evidence test test-sanitize gpu-report bench dist lint format clean
 
 # The python that .venv is made with: the one it has, or the first supported one on PATH.
 SUPPORTED := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
@@ -20,6 +20,8 @@ help:
 	@echo '                    set up, then lint and the whole test suite'
 	@echo 'make test STACK=openmmlab [MMCV_WHEEL=<file.whl>] [ARGS=<options of pytest>]'
 	@echo '                    the test suite on mmdet 3.3.0, mmcv 2.1.0 and torch 2.5.1, in .openmmlab'
+	@echo 'make test-sanitize [ARGS=<options of pytest>]'
+	@echo '                    the tests of the ops on a CPU, with the address and undefined-behaviour sanitizers'
 	@echo 'make gpu-report [ARGS=<options of benchmarks/gpu_report.py>]'
 	@echo '                    build, test, check and time everything on this GPU: a page in 15 minutes'
 	@echo 'make bench [ARGS=<options of benchmarks/ops.py>]'
@@ -53,6 +55,9 @@ else
 test: lint
 	$(VENV_PYTHON) -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 endif
+
+test-sanitize: setup
+	PYTHON=$(CURDIR)/$(VENV_PYTHON) tools/test_sanitize.sh $(ARGS)
 
 gpu-report: setup
 	$(VENV_PYTHON) -m benchmarks.gpu_report $(ARGS)
