@@ -23,7 +23,9 @@ def stop(message: str) -> None:
 
 
 def venv() -> None:
-    """Virtual environments with pip can be made."""
+    """Virtual environments with pip can be made, and .venv is not one of somebody else's."""
+    if Path('.venv/pyvenv.cfg').is_file() and not Path('.venv/steps/setup.log').is_file():
+        stop('.venv was not made by make setup, which would empty it; move it away')
     missing = [name for name in ('venv', 'ensurepip') if not importlib.util.find_spec(name)]
     if missing:
         stop(f'python {PYTHON} lacks {missing[0]}; on Debian, apt install python{PYTHON}-venv')

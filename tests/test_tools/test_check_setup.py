@@ -36,6 +36,14 @@ def test_a_python_without_ensurepip(monkeypatch):
     )
 
 
+def test_a_virtual_environment_of_somebody_else_is_kept(tmp_path):
+    (tmp_path / '.venv/steps').mkdir(parents=True)
+    (tmp_path / '.venv/pyvenv.cfg').touch()
+    assert 'move it away' in stopped(check_setup.venv)
+    (tmp_path / '.venv/steps/setup.log').touch()
+    check_setup.venv()
+
+
 def compiler(folder: Path, script: str, monkeypatch) -> None:
     (folder / 'c++').write_text(f'#!/bin/sh\n{script}\n')
     (folder / 'c++').chmod(0o755)
