@@ -10,6 +10,9 @@ from . import fused, reference
 from .checks import check_group_arguments
 from .library import has_op, runs_fused_op
 
+# The arguments of group_norm.
+_Args = tuple[Tensor, int, Tensor, Tensor, float, bool, Tensor | None, bool, Tensor | None]
+
 
 def group_norm(
     x: Tensor,
@@ -54,45 +57,26 @@ def group_norm(
         if has_torch_function_unary(x):
             return handle_torch_function(group_norm, (x,), *args)
         if isinstance(x, Tensor) and runs_fused_op('group_norm', x.device):
-            return _fused(*args)
-        return _on_reference(*args)
+            return _fused(args)
+        return _on_reference(args)
     return _scripted(x, num_groups, weight, bias, eps, centered, tau, relu, residual)
 
 
-def _on_reference(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    centered: bool,
-    tau: Tensor | None,
-    relu: bool,
-    residual: Tensor | None,
-) -> Tensor:
+def _on_reference(args: _Args) -> Tensor:
+    x, num_groups, weight, bias, eps, _, tau, relu, residual = args
     check_group_arguments(x, num_groups, weight, bias, eps, tau, relu, residual)
-    return reference.group_norm(x, num_groups, weight, bias, eps, centered, tau, relu, residual)
+    return reference.group_norm(*args)
 
 
-def _fused(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    centered: bool,
-    tau: Tensor | None,
-    relu: bool,
-    residual: Tensor | None,
-) -> Tensor:
+def _fused(args: _Args) -> Tensor:
     """Call the op of csrc/group_norm.cpp, which checks its arguments."""
+    x, num_groups, weight, bias, eps, centered, tau, relu, residual = args
     op = torch.ops.mmdet_frn.group_norm.default
     try:
         return op(x, weight, bias, num_groups, eps, centered, tau, relu, residual)
     except RuntimeError as error:
-        args = (x, num_groups, weight, bias, eps, centered, tau, relu, residual)
         tensors = {'weight': weight, 'bias': bias, 'tau': tau, 'residual': residual}
-        return fused.recover(error, lambda: _on_reference(*args), tensors, eps)
+        return fused.recover(error, lambda: _on_reference(args), tensors, eps)
 
 
 def _scripted_op(
