@@ -2,7 +2,7 @@
 # `make test-sanitize`: the op tests on a build of the CPU ops with the address and undefined-behaviour
 # sanitizers of GCC, in build/sanitize. The arguments are those of pytest; PYTHON names the interpreter.
 set -eu
-python=${PYTHON:-.venv/bin/python}
+python=${PYTHON:-$PWD/.venv/bin/python}
 lib=build/sanitize/lib
 flags='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1'
 # Copies of modules that are gone here would be found.
