@@ -25,6 +25,7 @@ TINY = {
     'model.bbox_head.stacked_convs': 1,
     'default_hooks.logger.interval': 1,
 }
+PARTS = ('backbone', 'neck', 'bbox_head')
 
 
 def pytest_configure():
@@ -40,6 +41,21 @@ def pytest_configure():
 def tiny_options():
     """Options for a detector small enough to train a step in milliseconds."""
     return dict(TINY)
+
+
+@pytest.fixture(scope='session')
+def tiny_config(tiny_options):
+    """Return a function that makes the config of a RetinaNet with ``norm`` that is tiny."""
+    from helpers import SHAPES_CONFIG
+
+    from mmdet_frn.utils.config import load_config
+
+    def make(norm='frn', options=None):
+        groups = {f'model.{part}.norm_cfg.num_groups': 4 for part in PARTS} if norm == 'gn' else {}
+        path = str(SHAPES_CONFIG).replace('frn-all', f'{norm}-all')
+        return load_config(path, {**tiny_options, **groups, **(options or {})})
+
+    return make
 
 
 @pytest.fixture(scope='session')

@@ -1,5 +1,6 @@
 """What tests of several folders share: refusals in one line, random parameters, weight decay."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def randomised(module: nn.Module, mean: float = 0.5, std: float = 0.3) -> nn.Mod
     for p in module.parameters():
         nn.init.normal_(p, mean=mean, std=std)
     return module
+
+
+class Payload:
+    """Makes the folder ``path`` when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 def weight_decays(model, constructor='NormDecayOptimWrapperConstructor', **paramwise_cfg) -> dict:

@@ -17,14 +17,12 @@ from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
 from tools.convert import main
 
-BN = 'configs/shapes/retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128.py'
-
 
 @pytest.fixture
-def config(tiny_options, tiny_shapes, tmp_path, monkeypatch):
+def config(tiny_config, tiny_shapes, tmp_path, monkeypatch):
     """Config file of a tiny BN detector, its data, and bn.pth beside it."""
     monkeypatch.setenv('MMDET_FRN_DATA_ROOT', str(tiny_shapes.parent))
-    cfg = load_config(BN, tiny_options)
+    cfg = tiny_config('bn', {'optim_wrapper.optimizer.lr': 0.03})
     cfg.dump(tmp_path / 'bn.py')
     torch.manual_seed(0)
     model = randomize(build_detector(cfg))
@@ -105,7 +103,7 @@ def test_command_prints_the_report_and_refuses_a_second_run(config, tmp_path, ru
     status, out, _ = run(*args)
     assert status == 0
     assert 'BatchNorm2d -> FRN' in out
-    assert 'fine-tune with a tenth of the learning rate: optim_wrapper.optimizer.lr=0.0001' in out
+    assert 'fine-tune with a tenth of the learning rate: optim_wrapper.optimizer.lr=0.003' in out
     status, _, err = run(*args)
     assert status == 2
     assert 'bn_to-frn.py exists already; remove it or name another folder' in err

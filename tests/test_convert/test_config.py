@@ -18,15 +18,13 @@ from mmdet_frn.convert.config import build_detector
 from mmdet_frn.convert.detector import example_forward
 from mmdet_frn.layers import FRN, BatchNormConverted, prior_of
 
-BN = 'configs/shapes/retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128.py'
 SIZE = (64, 64)
 
 
 @pytest.fixture
-def cfg(tiny_options, tiny_shapes, monkeypatch):
+def cfg(tiny_config, tiny_shapes, monkeypatch):
     monkeypatch.setenv('MMDET_FRN_DATA_ROOT', str(tiny_shapes.parent))
-    cfg = Config.fromfile(BN)
-    cfg.merge_from_dict({**tiny_options, 'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2})
+    cfg = tiny_config('bn', {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2})
     cfg.param_scheduler = []
     return cfg
 

@@ -1,35 +1,21 @@
 """tools/convert_study.py reads checkpoints as data, and prepares what its table names."""
 
-import os
-
 import pytest
 import torch
 from conversion import randomize
+from helpers import Payload
 from mmengine.optim import build_optim_wrapper
 
 from mmdet_frn.convert.config import build_detector
 from mmdet_frn.convert.study import WAYS, evaluate, fine_tuning, prepare
 from mmdet_frn.layers import FRN
-from mmdet_frn.utils.config import load_config
 from mmdet_frn.utils.errors import UsageError
-
-BN = 'configs/shapes/retinanet_r18-w32_fpn_bn-all_1xb2-1k_shapes-128.py'
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture
-def cfg(tiny_options, tiny_shapes, monkeypatch):
+def cfg(tiny_config, tiny_shapes, monkeypatch):
     monkeypatch.setenv('MMDET_FRN_DATA_ROOT', str(tiny_shapes.parent))
-    return load_config(BN, tiny_options)
+    return tiny_config('bn')
 
 
 @pytest.fixture
@@ -38,21 +24,15 @@ def bn(cfg):
     return randomize(build_detector(cfg)).state_dict()
 
 
-@pytest.mark.parametrize('way', ['FRN', 'FRN, gamma and beta copied'])
-def test_a_checkpoint_cannot_run_code_when_it_is_converted(cfg, bn, tmp_path, way):
+@pytest.mark.parametrize('way', ['FRN', 'FRN, gamma and beta copied', 'BN itself'])
+def test_a_checkpoint_cannot_run_code_when_it_is_converted_or_evaluated(cfg, bn, tmp_path, way):
     planted = tmp_path / 'planted'
     torch.save({'state_dict': bn, 'x': Payload(planted)}, tmp_path / 'evil.pth')
     with pytest.raises(UsageError, match='refused'):
-        prepare(cfg, str(tmp_path / 'evil.pth'), WAYS[way], tmp_path / 'study')
-    assert not planted.exists()
-
-
-def test_a_checkpoint_cannot_run_code_when_bn_itself_is_evaluated(cfg, bn, tmp_path):
-    planted = tmp_path / 'planted'
-    torch.save({'state_dict': bn, 'x': Payload(planted)}, tmp_path / 'evil.pth')
-    start = prepare(cfg, str(tmp_path / 'evil.pth'), WAYS['BN itself'], tmp_path / 'study')
-    with pytest.raises(UsageError, match='refused'):
-        evaluate(start, tmp_path / 'study')
+        evaluate(
+            prepare(cfg, str(tmp_path / 'evil.pth'), WAYS[way], tmp_path / 'study'),
+            tmp_path / 'study',
+        )
     assert not planted.exists()
 
 

@@ -6,34 +6,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from warm_process import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='session')
-def tiny_cfg(tiny_shapes, tiny_options):
+def tiny_cfg(tiny_shapes, tiny_config):
     """Return a function that makes the config of ``norm`` for ``steps``, seeded."""
 
     def make(norm, steps, **options):
-        cfg = Config.fromfile(
-            ROOT / f'configs/shapes/retinanet_r18-w32_fpn_{norm}-all_1xb2-1k_shapes-128.py'
-        )
         given = {
-            **tiny_options,
             'randomness': {'seed': 0, 'deterministic': True},
             'train_cfg.max_iters': steps,
             'train_cfg.val_interval': steps,
             'default_hooks.checkpoint.interval': steps // 2,
-            **{f'{split}_dataloader.dataset.data_root': f'{tiny_shapes}/' for split in SPLITS},
-            **{f'{split}_evaluator.ann_file': f'{tiny_shapes}/{VAL}' for split in SPLITS[1:]},
+            **paths(tiny_shapes),
         }
-        if norm == 'gn':
-            parts = ('backbone', 'neck', 'bbox_head')
-            given |= {f'model.{part}.norm_cfg.num_groups': 4 for part in parts}
-        cfg.merge_from_dict({**given, **options})
-        return cfg
+        return tiny_config(norm, {**given, **options})
 
     return make
 
@@ -41,15 +31,16 @@ def tiny_cfg(tiny_shapes, tiny_options):
 @pytest.fixture
 def options(tiny_shapes, tiny_options):
     """Options that make the config of the shapes tiny."""
+    return {**tiny_options, **paths(tiny_shapes)}
+
+
+def paths(root):
+    """Options that let a config read the set in ``root``."""
+    ann_file = f'{root}/annotations/instances_val.json'
     return {
-        **tiny_options,
-        **{f'{split}_dataloader.dataset.data_root': f'{tiny_shapes}/' for split in SPLITS},
-        **{f'{split}_evaluator.ann_file': f'{tiny_shapes}/{VAL}' for split in SPLITS[1:]},
+        **{f'{s}_dataloader.dataset.data_root': f'{root}/' for s in ('train', 'val', 'test')},
+        **{f'{s}_evaluator.ann_file': ann_file for s in ('val', 'test')},
     }
-
-
-SPLITS = ('train', 'val', 'test')
-VAL = 'annotations/instances_val.json'
 
 
 @pytest.fixture

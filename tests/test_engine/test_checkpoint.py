@@ -1,12 +1,11 @@
 """Checkpoints are data: code planted in one is not run, and one that does not fit is refused."""
 
-import os
 import pickle
 
 import pytest
 import torch
 from helpers import SHAPES_CONFIG as CONFIG
-from helpers import refused
+from helpers import Payload, refused
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.runner import load_checkpoint
@@ -22,16 +21,6 @@ from mmdet_frn.engine.checkpoint import (
 from mmdet_frn.engine.evaluate import evaluate_detector
 from mmdet_frn.engine.train import train_detector
 from mmdet_frn.utils.errors import UsageError
-
-
-class Payload:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 class Chain:

@@ -4,29 +4,22 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
-from mmdet.utils import register_all_modules
-from mmengine.config import Config
 
+from mmdet_frn.export.main import build_detector
 from mmdet_frn.ops.library import has_kernels, reference_only
 
-CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 STEPS = 25
 
 
 @pytest.fixture
-def losses(request, tiny_options):
+def losses(tiny_config):
     """Return a function that trains the small RetinaNet on four images; its losses result."""
 
     def train(device, *, fused, amp):
         with nullcontext() if fused else reference_only():
-            register_all_modules()
-            cfg = Config.fromfile(request.config.rootpath / CONFIG)
-            cfg.merge_from_dict(tiny_options)
             torch.manual_seed(0)
-            model = MODELS.build(cfg.model).to(device).train()
-            model.init_weights()
+            model = build_detector(tiny_config(), None).to(device).train()
             # So low that rounding does not grow from step to step: seen differing by 0.8 %.
             optimizer = torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9)
             shapes = [(3, 96, 96)] * 4

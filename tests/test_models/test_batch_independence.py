@@ -4,10 +4,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
-from mmengine.config import Config
 from torch import nn
-
-CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_{}-all_1xb2-1k_shapes-128.py'
 
 
 @pytest.fixture(scope='module')
@@ -16,10 +13,8 @@ def images():
     return torch.randn(4, 3, 160, 160) * torch.tensor([0.2, 1.0, 3.0, 10.0]).view(4, 1, 1, 1)
 
 
-def build(norm, root, options):
+def build(cfg):
     register_all_modules()
-    cfg = Config.fromfile(root / CONFIG.format(norm))
-    cfg.merge_from_dict(options)
     torch.manual_seed(1)
     model = MODELS.build(cfg.model).train()
     for name, p in model.named_parameters():
@@ -51,14 +46,14 @@ def largest_change(model, images, others):
 
 
 @pytest.mark.parametrize('others', [[1], [2, 3], [1, 2, 3]])
-def test_frn_gives_an_image_the_same_outputs_in_any_batch(others, images, request, tiny_options):
-    model = build('frn', request.config.rootpath, tiny_options)
+def test_frn_gives_an_image_the_same_outputs_in_any_batch(others, images, tiny_config):
+    model = build(tiny_config())
     for stage, change in largest_change(model, images, others).items():
         # Convolutions choose their algorithm, and so their rounding, by batch size.
         assert change < 1e-4, stage
 
 
-def test_bn_in_training_mode_does_not(images, request, tiny_options):
-    model = build('bn', request.config.rootpath, tiny_options)
+def test_bn_in_training_mode_does_not(images, tiny_config):
+    model = build(tiny_config('bn'))
     for stage, change in largest_change(model, images, [1, 2, 3]).items():
         assert change > 1e-2, stage

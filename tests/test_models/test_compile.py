@@ -7,9 +7,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmdet_frn.export.main import build_detector
 from mmdet_frn.ops import is_compiled
-from mmdet_frn.utils.config import load_config
-
-CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 
 
 class Network(nn.Module):
@@ -25,11 +22,10 @@ class Network(nn.Module):
 
 
 @pytest.fixture
-def network(request, tiny_options):
+def network(tiny_config):
     torch._dynamo.reset()
     torch.manual_seed(0)
     options = {
-        **tiny_options,
         'model.backbone.num_stages': 2,
         'model.backbone.strides': (1, 2),
         'model.backbone.dilations': (1, 1),
@@ -37,8 +33,7 @@ def network(request, tiny_options):
         'model.neck.in_channels': [8, 16],
         'model.bbox_head.anchor_generator.strides': [8, 16],
     }
-    cfg = load_config(request.config.rootpath / CONFIG, options)
-    yield Network(build_detector(cfg, None))
+    yield Network(build_detector(tiny_config(options=options), None))
     torch._dynamo.reset()
 
 

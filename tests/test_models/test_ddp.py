@@ -8,7 +8,6 @@ import torch.multiprocessing as mp
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
-from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -57,14 +56,9 @@ def _train(rank, cfg, rendezvous, out):
 
 @pytest.mark.parametrize('learnable_eps', [False, True])
 def test_every_parameter_gets_a_gradient_and_the_processes_agree(
-    learnable_eps, tmp_path, request, tiny_options
+    learnable_eps, tmp_path, tiny_config
 ):
-    path = (
-        request.config.rootpath
-        / 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
-    )
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(tiny_options)
+    cfg = tiny_config()
     if learnable_eps:
         for part in (cfg.model.backbone, cfg.model.neck, cfg.model.bbox_head):
             part.norm_cfg = dict(part.norm_cfg, learnable_eps=True)

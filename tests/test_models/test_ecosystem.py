@@ -12,16 +12,12 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 
 from mmdet_frn.export.main import build_detector
 from mmdet_frn.layers import FRN, TLU
-from mmdet_frn.utils.config import load_config
-
-CONFIG = 'configs/shapes/retinanet_r18-w32_fpn_frn-all_1xb2-1k_shapes-128.py'
 
 
 @pytest.fixture
-def detector(request, tiny_options):
+def detector(tiny_config):
     torch.manual_seed(0)
-    cfg = load_config(request.config.rootpath / CONFIG, tiny_options)
-    return build_detector(cfg, None)
+    return build_detector(tiny_config(), None)
 
 
 @pytest.fixture
@@ -112,15 +108,10 @@ def test_gradient_clipping_counts_frn_and_tlu(detector, data):
 
 
 def test_paramwise_cfg_reaches_frn_and_tlu_by_name(detector):
-    wrapper = build_optim_wrapper(
-        detector,
-        {
-            'optimizer': {'type': 'SGD', 'lr': 1.0, 'weight_decay': 1.0},
-            'paramwise_cfg': {
-                'custom_keys': {'.norms.': {'decay_mult': 0.0}, '.acts.': {'lr_mult': 0.5}}
-            },
-        },
-    )
+    keys = {'.norms.': {'decay_mult': 0.0}, '.acts.': {'lr_mult': 0.5}}
+    optimizer = {'type': 'SGD', 'lr': 1.0, 'weight_decay': 1.0}
+    cfg = {'optimizer': optimizer, 'paramwise_cfg': {'custom_keys': keys}}
+    wrapper = build_optim_wrapper(detector, cfg)
     groups = {id(p): group for group in wrapper.param_groups for p in group['params']}
     for conv in (*detector.bbox_head.cls_convs, *detector.bbox_head.reg_convs):
         for param in conv.norms.parameters():
