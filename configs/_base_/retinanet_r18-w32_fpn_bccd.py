@@ -22,7 +22,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=0.002, betas=(0.9, 0.95), weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=0.001, betas=(0.9, 0.95), weight_decay=0.01),
     clip_grad=dict(max_norm=35),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=2)
