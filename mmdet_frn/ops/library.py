@@ -12,12 +12,13 @@ import torch
 from . import self_check
 
 _DISPATCH_KEYS = {'cpu': 'CPU', 'cuda': 'CUDA', 'meta': 'Meta'}
+_BUILD = '`pip install --no-build-isolation -e .`'
 
 
 def _load() -> bool:
     """Load the library that setup.py built beside this file; warn and return False without one."""
     files = sorted(Path(__file__).parent.glob('_ext*.so'))
-    reason = 'it has not been built; `pip install --no-build-isolation -e .` builds it'
+    reason = f'it has not been built; {_BUILD} builds it'
     if files:
         try:
             torch.ops.load_library(str(files[0]))
@@ -55,6 +56,14 @@ _DEVICES_OF = {
         'pointwise': 'pointwise',
     }.items()
 }
+MISSING_OPS = [op for op, devices in _DEVICES_OF.items() if _COMPILED and not devices]
+if MISSING_OPS:
+    warnings.warn(
+        f'mmdet_frn runs {", ".join(MISSING_OPS)} on the slower reference ops: the compiled '
+        f'library is older than the package and lacks them; {_BUILD} builds it again',
+        RuntimeWarning,
+        stacklevel=1,
+    )
 
 
 def is_compiled() -> bool:

@@ -11,6 +11,7 @@ import pytest
 from mmdet_frn import ops
 
 PACKAGE = Path(ops.__file__).parent
+needs_library = pytest.mark.skipif(not ops.is_compiled(), reason='compiled library absent')
 
 
 def run(arguments, cwd, check=True, **env):
@@ -53,8 +54,32 @@ def test_broken_library_says_so_once(tmp_path):
     assert '_ext.so does not load' in done.stderr
 
 
-def test_a_broken_library_fails_the_tests_unless_they_run_without_it(tmp_path):
-    (copy_of_ops(tmp_path / 'mmdet_frn', 'ops') / '_ext.so').write_bytes(b'not a library')
+def add_old_library(package):
+    """Link the library into a package that knows one op more."""
+    (package / '_ext.so').symlink_to(next(PACKAGE.glob('_ext*.so')))
+    module = package / 'library.py'
+    known = "'pointwise': 'pointwise',"
+    code = module.read_text(encoding='utf-8').replace(known, f"{known} 'newer': 'newer_forward',")
+    module.write_text(code, encoding='utf-8')
+
+
+@needs_library
+def test_a_library_older_than_the_package_names_the_ops_that_it_lacks(tmp_path):
+    add_old_library(copy_of_ops(tmp_path))
+    done = run_python(CALL, tmp_path)
+    assert done.stdout.startswith('True [1.99')
+    assert done.stderr.count('RuntimeWarning') == 1
+    assert 'runs newer on the slower reference ops' in done.stderr
+    assert '`pip install --no-build-isolation -e .` builds it again' in done.stderr
+
+
+@pytest.mark.parametrize('fault', ['broken', pytest.param('old', marks=needs_library)])
+def test_a_bad_library_fails_the_tests_unless_they_run_without_it(tmp_path, fault):
+    package = copy_of_ops(tmp_path / 'mmdet_frn', 'ops')
+    if fault == 'broken':
+        (package / '_ext.so').write_bytes(b'not a library')
+    else:
+        add_old_library(package)
     (tmp_path / 'mmdet_frn' / '__init__.py').touch()
     shutil.copy(Path(__file__).parents[1] / 'conftest.py', tmp_path)
     (tmp_path / 'test_it.py').write_text('def test_it(): pass', encoding='utf-8')
@@ -62,16 +87,15 @@ def test_a_broken_library_fails_the_tests_unless_they_run_without_it(tmp_path):
     env = {'PYTHONPATH': str(tmp_path)}
     done = run(pytest_it, tmp_path, check=False, MMDET_FRN_WITH_OPS='1', **env)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert 'the compiled ops of mmdet_frn are absent or do not load' in done.stderr
+    assert 'the compiled ops of mmdet_frn are absent, do not load or are older' in done.stderr
     done = run(pytest_it, tmp_path, MMDET_FRN_WITH_OPS='0', **env)
     assert '1 passed' in done.stdout
 
 
+@needs_library
 @pytest.mark.parametrize('capability', ['default', 'avx2', 'avx512'])
 def test_instruction_sets(capability):
     """ATen's own limit chooses the loops; one that the processor lacks is not chosen."""
-    if not ops.is_compiled():
-        pytest.skip('compiled library absent')
     library = next(PACKAGE.glob('_ext*.so'))
     code = f"""
 import torch
