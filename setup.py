@@ -85,6 +85,8 @@ def ops_library(with_cuda: bool) -> Extension:
     """Return the library of the fused ops, mmdet_frn/ops/_ext.so."""
     # OpenMP's symbols come from the runtime that torch brings: linking one would load a second.
     flags = {'cxx': ['-O3'] + (['-fopenmp'] if sys.platform == 'linux' else [])}
+    if '-g' not in os.getenv('CFLAGS', ''):
+        flags['cxx'].append('-g0')  # python's own -g makes the library ten times as large
     if with_cuda:
         flags['nvcc'] = ['-O3']
     csrc = Path('mmdet_frn/ops/csrc')

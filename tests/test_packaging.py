@@ -103,6 +103,17 @@ def test_without_a_compiler_there_is_no_extension_and_it_says_so(monkeypatch, ca
     assert 'no C++ compiler (no-such-compiler is not on PATH)' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(('flags', 'asked'), [('-O1', False), ('-fsanitize=address -g1', True)])
+def test_debug_information_is_left_out_unless_cflags_ask_for_it(monkeypatch, flags, asked):
+    seen = {}
+    monkeypatch.setattr(setuptools, 'setup', lambda **args: seen.update(args))
+    monkeypatch.setenv('CFLAGS', flags)
+    runpy.run_path(str(ROOT / 'setup.py'))
+    assert all(
+        ('-g0' in library.extra_compile_args['cxx']) is not asked for library in seen['ext_modules']
+    )
+
+
 def test_version_is_read_from_the_package(setup_args):
     assert setup_args['version'] == __version__
 
