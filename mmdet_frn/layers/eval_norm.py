@@ -35,6 +35,8 @@ class EvalNorm(nn.BatchNorm2d):
     """
 
     _abbr_ = 'bn'
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, num_features: int, batch_size: int = 2, **kwargs) -> None:
         super().__init__(num_features, **kwargs)
@@ -44,7 +46,7 @@ class EvalNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x (N, C, H, W)."""
-        if self.training:
+        if self.training or not self.track_running_stats:
             return super().forward(x)
         wide = widen(x)
         var_i, mean_i = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)
@@ -54,4 +56,5 @@ class EvalNorm(nn.BatchNorm2d):
         var = (1 - share) * biased * per_channel(self.running_var, wide) + share * var_i
         var = var + share * (1 - share) * (mean_i - population).square()
         mean = population + share * (mean_i - population)
-        return affine((wide - mean) * (var + self.eps).rsqrt(), self.weight, self.bias, x.dtype)
+        x_hat = (wide - mean) * (var + self.eps).rsqrt()
+        return affine(x_hat, self.weight, self.bias, x.dtype) if self.affine else x_hat.to(x.dtype)

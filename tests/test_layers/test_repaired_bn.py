@@ -33,6 +33,16 @@ def test_eval_norm_trains_as_torchs_bn_and_loads_its_state():
     )
 
 
+@pytest.mark.parametrize('kwargs', [{'affine': False}, {'track_running_stats': False}])
+def test_eval_norm_takes_what_bn_takes(kwargs):
+    ours, theirs = EvalNorm(C, 10**9, **kwargs).double(), nn.BatchNorm2d(C, **kwargs).double()
+    x = torch.randn(2, C, 4, 5).double()
+    for layer in (ours, theirs):
+        layer(x)
+        layer.eval()
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
 @pytest.mark.parametrize('batch_size', [1, 2, 3])
 def test_eval_norm_uses_the_mean_moments_of_all_batches_that_have_the_image(batch_size):
     layer = randomised(EvalNorm(C, batch_size=batch_size))
