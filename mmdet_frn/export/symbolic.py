@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.onnx import register_custom_op_symbolic
+from torch.onnx.errors import SymbolicValueError
 from torch.onnx.symbolic_helper import (
     _get_tensor_rank,
     _is_none,
@@ -136,9 +137,11 @@ class _Graph:
 
     def __init__(self, g: Any, x: Value) -> None:
         self.g = g
-        self.dtype = x.type().dtype()
-        self.wide = torch.promote_types(self.dtype, torch.float32)
-        self.rank = _get_tensor_rank(x)
+        dtype, rank = x.type().dtype(), _get_tensor_rank(x)
+        if dtype is None or rank is None:
+            raise SymbolicValueError('x must have a known dtype and rank; trace the model', x)
+        self.dtype, self.rank = dtype, rank
+        self.wide = torch.promote_types(dtype, torch.float32)
 
     def widen(self, value: Value) -> Value:
         if value.type().dtype() == self.wide:

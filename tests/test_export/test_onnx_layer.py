@@ -173,6 +173,28 @@ class Pointwise(nn.Module):
         return tlu(y, self.c)
 
 
+class UnknownRank(nn.Module):
+    """A scripted shape that the exporter cannot follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.param = nn.Parameter(torch.ones(CHANNELS))
+
+    def forward(self, x):
+        sizes: list[int] = []
+        for i in range(x.dim()):
+            sizes.append(x.shape[i])  # noqa: PERF401
+        return frn_tlu(x.reshape(sizes), self.param, self.param, self.param)
+
+
+def test_a_scripted_shape_that_is_unknown_is_named_with_the_remedy(tmp_path):
+    if not is_compiled():
+        pytest.skip('the reference is made of standard operators')
+    x = torch.randn(2, CHANNELS, 6, 7)
+    with pytest.raises(Exception, match='known dtype and rank; trace the model'):
+        export(torch.jit.script(UnknownRank()), x, tmp_path / 'x.onnx', False)
+
+
 def test_a_scripted_model_exports_by_the_torchscript_exporter(tmp_path):
     torch.manual_seed(0)
     model, x = Pointwise(), torch.randn(2, CHANNELS, 6, 7)
