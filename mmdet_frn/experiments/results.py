@@ -36,6 +36,8 @@ class Row:
 
     def percent(self, metric: str) -> float:
         """Return AP, AP50 or AP75 in percent."""
+        if self.metrics is None:
+            raise ValueError(f'{self.run.name} has no result')
         return 100 * self.metrics[METRICS[metric]]
 
     @property
@@ -102,19 +104,19 @@ def _read_row(run: Run) -> Row:
 
 
 def write_result(
-    folder: Path, metrics: dict[str, float], checkpoint: Path, facts: dict | None = None
+    folder: Path, metrics: dict[str, float], checkpoint: Path | None, facts: dict | None = None
 ) -> None:
     """Keep the evaluation of ``checkpoint`` as the result of the run in ``folder``.
 
     Args:
         folder: The run's folder.
         metrics: CocoMetric's.
-        checkpoint: What was evaluated.
+        checkpoint: What was evaluated; None where the config keeps no checkpoint.
         facts: More to keep, such as the memory used. Default None.
     """
     # CocoMetric returns nothing at all where nothing was detected.
     metrics = dict.fromkeys(METRICS.values(), 0.0) | metrics
-    result = {'metrics': metrics, 'checkpoint': checkpoint.name, **(facts or {})}
+    result = {'metrics': metrics, 'checkpoint': checkpoint and checkpoint.name, **(facts or {})}
     write_text_atomic(folder / RESULT, json.dumps(result, indent=2) + '\n')
 
 

@@ -7,7 +7,7 @@ import torch
 
 from mmdet_frn.experiments.progress import LogTail
 from mmdet_frn.experiments.report import Output, Report
-from mmdet_frn.experiments.results import is_finished, read_rows, read_scalars
+from mmdet_frn.experiments.results import is_finished, read_rows, read_scalars, write_result
 from mmdet_frn.experiments.train_run import newest_checkpoint
 
 
@@ -65,6 +65,13 @@ def test_watching_a_run_reads_only_what_was_appended(log, tmp_path, monkeypatch)
     assert tail.iteration() == 20
     assert tail.iteration() == 20
     assert parsed == ['{"loss": 2, "step": 20}', '{"loss": 2, "step": 15}']
+
+
+def test_a_result_needs_no_checkpoint(make_run):
+    run = make_run('FRN', 8)
+    write_result(run.folder, {'coco/bbox_mAP': 0.4}, newest_checkpoint(run.folder))
+    (row,) = read_rows([run])
+    assert row.percent('AP') == 40
 
 
 @pytest.mark.parametrize('content', ['', '{', '[]', '{"metrics": {}}', '{"metrics": null}'])
