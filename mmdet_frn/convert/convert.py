@@ -67,7 +67,9 @@ def convert(
     norm_cfg = norm_cfg or {'type': 'FRN'}
     _refuse_wrapped(model)
     agreements = []
-    if kappa == 'auto':
+    if isinstance(kappa, str):
+        if kappa != 'auto':
+            raise ValueError(f"kappa must be a number or 'auto', got {kappa!r}")
         agreements = _measure(model, inputs, norm_cfg)
         kappa = choose_kappa(agreements)
     prior_of(kappa)

@@ -39,6 +39,11 @@ def test_kappa_is_chosen_by_the_outputs(x):
     assert f'kappa {report.kappa:6g}: outputs differ' in str(report)
 
 
+def test_kappa_is_no_other_text(x):
+    with pytest.raises(ValueError, match="kappa must be a number or 'auto', got 'best'"):
+        convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)), x, kappa='best')
+
+
 def test_kappa_is_not_chosen_with_a_function_as_input(x):
     model = nn.Sequential(nn.BatchNorm2d(3))
     with pytest.raises(ValueError, match='inputs must be a tensor or tuple'):
