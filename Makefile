@@ -29,7 +29,7 @@ help:
 	@echo 'make setup [PYTHON=<python 3.10 to 3.12>] [MMCV_WHEEL=<file.whl>]'
 	@echo '                    .venv with the pinned stack and this package; seconds when nothing changed'
 	@echo 'make dist           sdist and wheel in dist/, checked and installed with and without a compiler'
-	@echo 'make lint           check style'
+	@echo 'make lint           check style and types'
 	@echo 'make format         fix style'
 	@echo 'make clean          remove .venv, builds and caches; results in work_dirs stay'
 
@@ -75,6 +75,7 @@ lint: setup
 	.venv/bin/codespell
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
 	$(if $(strip $(CPP_FILES)),.venv/bin/clang-format --dry-run --Werror $(CPP_FILES))
 
 format: setup
@@ -83,5 +84,5 @@ format: setup
 	$(if $(strip $(CPP_FILES)),.venv/bin/clang-format -i $(CPP_FILES))
 
 clean:
-	rm -rf .venv .openmmlab build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .openmmlab build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find mmdet_frn benchmarks tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

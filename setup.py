@@ -19,7 +19,16 @@ ROOT = Path(__file__).resolve().parent
 # Compute capabilities of the GPUs in use, Turing to Blackwell.
 ARCHITECTURES = ('7.5', '8.0', '8.6', '8.9', '9.0', '10.0', '12.0')
 ONNX = ('onnx', 'onnxscript', 'onnxruntime')
-TESTS = ('pytest', 'pytest-xdist', 'hypothesis', 'timm', 'ruff', 'clang-format', 'codespell')
+TESTS = (
+    'pytest',
+    'pytest-xdist',
+    'hypothesis',
+    'timm',
+    'ruff',
+    'mypy',
+    'clang-format',
+    'codespell',
+)
 DIST = ('build', 'twine')
 
 try:

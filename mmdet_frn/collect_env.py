@@ -30,6 +30,16 @@ def attempt(probe: Callable[[], str]) -> str:
         return f'broken: {type(error).__name__}: {message}'
 
 
+def import_problem(name: str) -> str:
+    """Return why a module does not import; nothing if it does."""
+
+    def probe() -> str:
+        importlib.import_module(name)
+        return ''
+
+    return attempt(probe)
+
+
 def describe_package(name: str) -> str:
     """Return an installed package's version and distribution names, and that it imports.
 
@@ -45,7 +55,7 @@ def describe_package(name: str) -> str:
     if not found:
         return 'not installed'
     conflict = ', which overwrite each other: remove one' if len(found) > 1 else ''
-    problem = attempt(lambda: importlib.import_module(name) and '')
+    problem = import_problem(name)
     return ' and '.join(found) + conflict + (f', {problem}' if problem else '')
 
 
@@ -76,7 +86,7 @@ def describe_own_ops() -> str:
 def describe_own_package() -> str:
     """Return the version of mmdet_frn, provided that its layers and models import."""
     version = importlib.import_module('mmdet_frn.version').__version__
-    problem = attempt(lambda: importlib.import_module('mmdet_frn.models') and '')
+    problem = import_problem('mmdet_frn.models')
     return f'{version}, {problem}' if problem else version
 
 

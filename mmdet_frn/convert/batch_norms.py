@@ -45,8 +45,8 @@ class BatchNorm:
         """Whether ``out`` is what the BN makes of x in evaluation mode, activation included."""
         if not isinstance(out, Tensor):
             return False
-        statistics = (t.float() for t in (self.mean, self.var, self.gamma, self.beta))
-        expected = F.batch_norm(x.float(), *statistics, eps=self.eps)
+        mean, var, gamma, beta = (t.float() for t in (self.mean, self.var, self.gamma, self.beta))
+        expected = F.batch_norm(x.float(), mean, var, gamma, beta, eps=self.eps)
         for inside in (self.drop, self.act):
             expected = expected if inside is None else inside(expected)
         if expected.numel() == 0 or not expected.isfinite().all():
@@ -73,7 +73,7 @@ def read_batch_norm(module: nn.Module) -> BatchNorm | str:
     Raises:
         ValueError: it has no statistics yet, as a lazy one before its first input.
     """
-    mean, var = module.running_mean, module.running_var
+    mean, var, eps = (getattr(module, name) for name in ('running_mean', 'running_var', 'eps'))
     if is_lazy(mean):
         raise ValueError('the model has lazy modules; run it once on an input, then convert it')
     if mean is None or var is None:
@@ -81,11 +81,11 @@ def read_batch_norm(module: nn.Module) -> BatchNorm | str:
     if not (mean.isfinite().all() and var.isfinite().all() and (var >= 0).all()):
         return 'its running statistics are not finite, or a variance is below 0'
     gamma, beta = getattr(module, 'weight', None), getattr(module, 'bias', None)
-    trains = tuple(not isinstance(t, Tensor) or t.requires_grad for t in (gamma, beta))
+    first, second = (not isinstance(t, Tensor) or t.requires_grad for t in (gamma, beta))
     gamma = torch.ones_like(mean) if gamma is None else gamma.detach()
     beta = torch.zeros_like(mean) if beta is None else beta.detach()
     children = dict(module.named_children())
     drop, act = children.pop('drop', None), children.pop('act', None)
     if children:
         return f'contains {", ".join(children)}, which no BN does'
-    return BatchNorm(module, gamma, beta, mean, var, module.eps, trains, drop, act)
+    return BatchNorm(module, gamma, beta, mean, var, eps, (first, second), drop, act)

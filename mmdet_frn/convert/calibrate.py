@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from mmdet.models.detectors import BaseDetector
 
 from .agreement import agreement
 from .detector import convert_detector
@@ -14,7 +14,7 @@ from .report import Agreement
 
 
 def detector_agreement(
-    model: nn.Module, batches: Sequence[dict], norm_cfg: dict, size: Sequence[int]
+    model: BaseDetector, batches: Sequence[dict], norm_cfg: dict, size: Sequence[int]
 ) -> list[Agreement]:
     """Compare a BN detector with its conversions, as :func:`agreement` does.
 
@@ -33,7 +33,7 @@ def detector_agreement(
     )
 
 
-def _outputs(model: nn.Module, batch: dict) -> Any:
+def _outputs(model: BaseDetector, batch: dict) -> Any:
     # Proposals of a two-stage detector are ranked, so a small change reorders all that follows.
     if hasattr(model, 'roi_head'):
         return model.extract_feat(batch['inputs'])

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
@@ -66,8 +67,8 @@ def convert_checkpoint(
     """
     norm_cfg = norm_cfg or {'type': 'FRN'}
     stem = f'{Path(cfg.filename).stem}_to-{norm_cfg["type"].lower()}'
-    paths = [Path(out, stem + suffix) for suffix in ('.py', '.pth')]
-    for path in paths:
+    config, weights = (Path(out, stem + suffix) for suffix in ('.py', '.pth'))
+    for path in (config, weights):
         if path.exists():
             raise UsageError(f'{path} exists already; remove it or name another folder with -o')
     if cfg.model.type == 'Converted':
@@ -78,7 +79,9 @@ def convert_checkpoint(
     size = INPUT_SIZE
     if batches:
         size = tuple(min(a, b) for a, b in zip(batches[0]['inputs'].shape[2:], size, strict=True))
-    agreements, variation, suggested = [], {}, None
+    agreements = []
+    variation: dict[str, float] = {}
+    suggested = None
     if batches:
         variation, suggested = examine(model, lambda: [_run(model, batch) for batch in batches])
         if norm_cfg['type'] == 'FRN':
@@ -92,18 +95,18 @@ def convert_checkpoint(
     written = convert_cfg(cfg, norm_cfg, act_cfg, kappa, size)
     _forget_pretrained(written.model)
     Path(out).mkdir(parents=True, exist_ok=True)
-    written.load_from = str(paths[1].resolve())
+    written.load_from = str(weights.resolve())
     written.resume = False
     meta['cfg'] = written.pretty_text
     _check(written, model.state_dict())
-    weights = io.BytesIO()
-    torch.save({'state_dict': model.state_dict(), 'meta': meta}, weights)
-    write_bytes_atomic(paths[1], weights.getvalue())
-    write_text_atomic(paths[0], written.pretty_text)
-    return Converted(*paths, report)
+    buffer = io.BytesIO()
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, buffer)
+    write_bytes_atomic(weights, buffer.getvalue())
+    write_text_atomic(config, written.pretty_text)
+    return Converted(config, weights, report)
 
 
-def _load(model: nn.Module, cfg: Config, checkpoint: str | Path | None) -> dict:
+def _load(model: BaseModel, cfg: Config, checkpoint: str | Path | None) -> dict:
     """Load the weights, all of them or none; return the metadata to keep."""
     if checkpoint is None:
         with safe_checkpoints():
@@ -144,7 +147,7 @@ def _dataset_meta(cfg: Config) -> dict:
     return dict(DATASETS.build(dataset).metainfo)
 
 
-def _batches(cfg: Config, model: nn.Module, images: int) -> list[dict[str, Any]]:
+def _batches(cfg: Config, model: BaseModel, images: int) -> list[dict[str, Any]]:
     """Return preprocessed batches of the first images of the test dataset, one image each."""
     loader = copy.deepcopy(cfg.test_dataloader)
     loader.batch_size, loader.num_workers, loader.persistent_workers = 1, 0, False

@@ -174,6 +174,7 @@ def _apply(model: nn.Module, plan: Plan) -> None:
         for kind in _HOOKS:
             # The same dictionary, which the handles that remove a hook refer to.
             setattr(new, kind, getattr(old, kind))
+    parent: Any
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child in plan.new:

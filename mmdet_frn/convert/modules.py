@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from mmdet_frn.layers import TLU, norm_act
+from mmdet_frn.layers import norm_act
 
 
 class NormAct(nn.Module):
@@ -43,12 +44,12 @@ class TLUByWidth(nn.Module):
     """A TLU for each number of channels, in place of one ReLU module that several widths share.
 
     Args:
-        tlus: A TLU for each width.
+        tlus: A TLU for each width, by it.
     """
 
-    def __init__(self, tlus: list[TLU]) -> None:
+    def __init__(self, tlus: Mapping[int, nn.Module]) -> None:
         super().__init__()
-        self.tlus = nn.ModuleDict({str(tlu.num_features): tlu for tlu in tlus})
+        self.tlus = nn.ModuleDict({str(width): tlu for width, tlu in tlus.items()})
 
     def forward(self, y: Tensor) -> Tensor:
         """Return max(y, tau) for y of (N, C, *) with the tau for C.

@@ -13,7 +13,6 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmdet_frn.layers import (
     FRN,
-    TLU,
     ChannelAffine,
     build_activation,
     frn_from_batch_norm,
@@ -78,9 +77,10 @@ def plan_norms(
         if any(single):
             remark = 'some maps of 1x1, of which FRN without a prior leaves only the sign'
         if pooled or (not shapes and isinstance(norm.module, nn.BatchNorm1d)):
-            layer = ChannelAffine(norm.channels, norm.eps)
-            layer.load_batch_norm(norm.gamma, norm.beta, norm.mean, norm.var, norm.eps)
+            affine = ChannelAffine(norm.channels, norm.eps)
+            affine.load_batch_norm(norm.gamma, norm.beta, norm.mean, norm.var, norm.eps)
             remark = 'maps of 1x1, where FRN would leave only the sign' if pooled else remark
+            layer: nn.Module = affine
         else:
             layer, clamped = _norm(name, norm, norm_cfg, kappa)
             _note_channels(plan.report, name, norm, clamped)
@@ -91,7 +91,7 @@ def plan_norms(
                 layer.bias.requires_grad_(norm.trains[1])
         if not any(p.requires_grad for p in layer.parameters()):
             plan.report.frozen.append(name)
-        new = layer
+        new: nn.Module = layer
         if norm.act is not None:
             new = NormAct(layer, norm.drop, norm.act)
             layer.training = norm.module.training
@@ -157,7 +157,8 @@ def plan_activations(plan: Plan, model: nn.Module, trace: Trace, act_cfg: dict) 
     contained = {new.act for new in plan.new.values() if isinstance(new, NormAct)}
     for new in plan.new.values():
         if isinstance(new, NormAct) and type(new.act) is nn.ReLU:
-            new.act = _tlu(act_cfg, {new.norm.weight.numel()}, new.norm.weight)
+            weight = new.norm.get_parameter('weight')
+            new.act = _tlu(act_cfg, {weight.numel()}, weight)
             plan.report.replaced.append(Replaced('', 'ReLU', 'TLU', 'inside the norm layer'))
     places = defaultdict(list)
     for place in trace.activations:
@@ -193,10 +194,10 @@ def plan_activations(plan: Plan, model: nn.Module, trace: Trace, act_cfg: dict) 
             plan.report.left.append(Left(name, 'ReLU', 'not reached by the example inputs'))
 
 
-def _tlu(act_cfg: dict, widths: set[int], like: torch.Tensor) -> TLU | TLUByWidth:
+def _tlu(act_cfg: dict, widths: set[int], like: torch.Tensor) -> nn.Module:
     try:
-        tlus = [build_activation(act_cfg, width) for width in sorted(widths)]
+        tlus = {width: build_activation(act_cfg, width) for width in sorted(widths)}
     except (TypeError, ValueError) as error:
         raise ValueError(f'act_cfg {act_cfg} does not build: {error}') from error
-    act = tlus[0] if len(tlus) == 1 else TLUByWidth(tlus)
+    act = TLUByWidth(tlus) if len(tlus) > 1 else tlus[min(tlus)]
     return act.to(device=like.device, dtype=like.dtype)

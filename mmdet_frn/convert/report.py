@@ -91,7 +91,7 @@ class Report:
             )
         if self.variation:
             mean = sum(self.variation.values()) / len(self.variation)
-            worst = sorted(self.variation, key=self.variation.get, reverse=True)
+            worst = sorted(self.variation, key=self.variation.__getitem__, reverse=True)
             lines.append(
                 f'nu2 of the example images differs from the statistics by a factor of '
                 f'{math.exp(mean):.2g}, mean over norms; most in '

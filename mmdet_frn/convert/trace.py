@@ -91,7 +91,7 @@ class _Recorder(TorchDispatchMode):
         if plain in ACTIVATIONS and out.dim() > 1:
             place = ActPlace(plain, self._here(), out.shape[1], sources[0])
             self.trace.activations.append(place)
-        followed = frozenset()
+        followed: frozenset[str] = frozenset()
         if plain == 'add':
             followed = frozenset().union(*sources)
         elif plain in _SAME and sources:

@@ -36,14 +36,14 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
     """
     boxes: dict[tuple, int] = {}
 
-    def check_once(where: str, *arguments: Any, use_exif: bool = True) -> int:
+    def check_once(where: str, ann_file: str, **others: Any) -> int:
         """Return the number of boxes."""
-        asked = (*arguments, use_exif)
+        asked = (ann_file, *others.items())
         if asked not in boxes:
             try:
-                boxes[asked] = check_coco(*arguments, use_exif=use_exif).boxes
+                boxes[asked] = check_coco(ann_file, **others).boxes
             except DatasetError as error:
-                raise DatasetError(f'{where}: {error}{_data_root_hint(arguments[0])}') from None
+                raise DatasetError(f'{where}: {error}{_data_root_hint(ann_file)}') from None
         return boxes[asked]
 
     first_classes = None
@@ -64,9 +64,9 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
             annotated[dataset.ann_file] = check_once(
                 f'{split}_dataloader',
                 dataset.ann_file,
-                dataset.data_prefix['img'],
-                classes if isinstance(classes, str) else tuple(classes),
-                'predict' if formats_only else 'train',
+                img_dir=dataset.data_prefix['img'],
+                classes=classes if isinstance(classes, str) else tuple(classes),
+                purpose='predict' if formats_only else 'train',
                 use_exif=use_exif,
             )
             first_classes = first_classes or (split, tuple(classes))
@@ -78,9 +78,12 @@ def check_cfg(cfg: Config, splits: Sequence[str] = ('train', 'val', 'test')) -> 
                 f'classes to train on; name the file of the annotated set'
             )
         for metric in metrics:
-            purpose = 'predict' if metric.get('format_only') else 'eval'
             check_once(
-                f'{split}_evaluator', metric['ann_file'], None, classes and tuple(classes), purpose
+                f'{split}_evaluator',
+                metric['ann_file'],
+                img_dir=None,
+                classes=classes and tuple(classes),
+                purpose='predict' if metric.get('format_only') else 'eval',
             )
 
 
@@ -108,15 +111,15 @@ def _coco_datasets(node: Any) -> Iterator[tuple[BaseDataset, bool]]:
     elif isinstance(node, Mapping):
         for key in ('dataset', 'datasets'):
             yield from _coco_datasets(node.get(key))
-        cls = node.get('type')
-        if isinstance(cls, str):
-            cls = DATASETS.get(cls)
+        kind = node.get('type')
+        cls: Any = DATASETS.get(kind) if isinstance(kind, str) else kind
         # A subclass that reads its own kind of file is not ours to check.
         if (
             isinstance(cls, type)
             and issubclass(cls, CocoDataset)
-            and cls.load_data_list is CocoDataset.load_data_list
-            and cls.COCOAPI is CocoDataset.COCOAPI
+            and all(
+                getattr(cls, n) is getattr(CocoDataset, n) for n in ('load_data_list', 'COCOAPI')
+            )
             and _is_local(node)
         ):
             colors = [step.get('color_type') for step in node.get('pipeline') or []]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -68,7 +70,7 @@ def _texture(rng: np.random.Generator, size: tuple[int, int], strength: float) -
     height, width = size
     # The share of the coarse scales differs from image to image: clouds in some, grain in others.
     roughness = rng.uniform(0.5, 1.2)
-    noise = np.zeros((1, 1, 3), np.float32)
+    noise: Any = np.zeros((1, 1, 3), np.float32)
     for octave in range(1, 6):
         cells = 2**octave + 1
         # Grey and coloured noise together.

@@ -94,7 +94,8 @@ def _write(root: Path, content: dict, test_ids: set[int]) -> None:
 
 def _merge(folder: CocoFolder) -> dict:
     """Return COCO's content of both parts, images numbered from 1 by file name."""
-    images, annotations, categories = [], [], None
+    images: list[dict] = []
+    annotations, categories = [], None
     for ann, part in ((folder.train_ann, 'from_train'), (folder.val_ann, 'from_val')):
         content = read_coco(ann)
         names = {category['id']: category['name'] for category in content['categories']}

@@ -59,7 +59,8 @@ def write_shapes(
         ValueError: an argument is out of range.
     """
     root = Path(root)
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    height, width = (image_size,) * 2 if isinstance(image_size, int) else image_size
+    size = (height, width)
     manifest = dict(
         generator='shapes',
         version=_VERSION,
@@ -123,7 +124,8 @@ def _write_split(
 ) -> None:
     folder = root / split
     folder.mkdir(parents=True)
-    images, annotations = [], []
+    images = []
+    annotations: list[dict] = []
     for index in range(count):
         rng = np.random.default_rng([seed, _SPLITS.index(split), index])
         image, objects = draw_image(

@@ -18,7 +18,7 @@ _HARMLESS_HOOKS = {
     *('MemoryProfilerHook', 'NumClassCheckHook', 'StopAtInvalidLossHook'),
 }
 # Settings that one process can imitate: MMEngine's default where the config has none, and which.
-_IMITATED = {
+_IMITATED: dict[str, tuple[Any, list]] = {
     'train_cfg.type': ('IterBasedTrainLoop', ['IterBasedTrainLoop']),
     'train_cfg.max_epochs': (None, [None]),
     'train_cfg.dynamic_intervals': (None, [None]),
@@ -81,7 +81,7 @@ def accumulate(cfg: Config, counts: int) -> None:
 
 def _wrong_settings(cfg: Config) -> Iterator[str]:
     for key, (default, allowed) in _IMITATED.items():
-        value = cfg
+        value: Any = cfg
         for name in key.split('.'):
             value = value.get(name) if hasattr(value, 'get') else None  # Config is no Mapping
         value = default if value is None else value

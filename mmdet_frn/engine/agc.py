@@ -15,7 +15,7 @@ def unit_norms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim())), keepdim=True)
 
 
-class _AdaptiveClipping:
+class _AdaptiveClipping(OptimWrapper):
     """Replaces the clipping of MMEngine's wrappers."""
 
     def __init__(self, clip_grad: dict | None = None, **kwargs) -> None:
@@ -40,7 +40,7 @@ class _AdaptiveClipping:
 
 
 @OPTIM_WRAPPERS.register_module()
-class AGCOptimWrapper(_AdaptiveClipping, OptimWrapper):
+class AGCOptimWrapper(_AdaptiveClipping):
     """MMEngine's OptimWrapper with adaptive gradient clipping.
 
     The gradient of each output unit is shortened to ``clip_factor`` times the norm of that unit's

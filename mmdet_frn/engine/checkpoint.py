@@ -56,7 +56,7 @@ def _statistic(owner: Any, name: str) -> Callable:
 
 def _safe_globals() -> list:
     """Return what MMEngine's checkpoints hold besides tensors: logged numbers, as NumPy arrays."""
-    multiarray = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    multiarray: Sequence[Any] = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
     # NumPy 1 and 2 write each other's files under these two names.
     renamed = [
         (function, f'numpy.{core}.multiarray.{function.__name__}')
@@ -219,6 +219,7 @@ def load_strictly(runner: Runner, remedy: str) -> None:
             return load(filename, *args, **{**kwargs, 'strict': True})
         except RuntimeError as error:
             # Text of MMEngine: a line for the missing keys, one for the unexpected, one a shape.
+            kinds: dict[str, list[str]]
             kinds = {'missing keys': [], 'unexpected keys': [], 'other shapes': []}
             for line in str(error).splitlines():
                 what, colon, names = line.partition(': ')

@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mmdet_frn.norms import is_in_table
 
@@ -40,13 +41,15 @@ class DeadMapsHook(Hook):
         if interval < 1:
             raise ValueError(f'interval must be >= 1, got {interval}')
         self.interval = interval
-        self._handles = []
+        self._handles: list[RemovableHandle] = []
 
     def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Start watching if this iteration is to be measured."""
         if runner.iter % self.interval:
             return
-        self._dead, self._ratio, self._grads = defaultdict(list), defaultdict(list), {}
+        self._dead: dict[str, list[Tensor]] = defaultdict(list)
+        self._ratio: dict[str, list[Tensor]] = defaultdict(list)
+        self._grads: dict[str, Tensor] = {}
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for name, module in model.named_modules():
             hook = self._watcher(name, module)
@@ -69,7 +72,7 @@ class DeadMapsHook(Hook):
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        parts = defaultdict(list)
+        parts: dict[str, list[Tensor]] = defaultdict(list)
         for name, dead in self._dead.items():
             parts[name.split('.')[0]] += dead
         for part, dead in parts.items():
@@ -100,7 +103,8 @@ class DeadMapsHook(Hook):
 
     def _grad(self, name: str) -> Any:
         def hook(param: Tensor) -> None:
-            self._grads[name] = param.grad.norm()
+            if param.grad is not None:
+                self._grads[name] = param.grad.norm()
 
         return hook
 

@@ -24,6 +24,8 @@ class NormDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ``custom_keys`` come first.
     """
 
+    paramwise_cfg: dict
+
     def add_params(
         self,
         params: list[dict],

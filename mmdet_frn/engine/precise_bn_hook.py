@@ -11,7 +11,7 @@ import torch
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
@@ -75,7 +75,7 @@ class PreciseBNHook(Hook):
 
 
 @torch.no_grad()
-def update_statistics(model: nn.Module, batches: Iterator[dict]) -> list[_BatchNorm]:
+def update_statistics(model: BaseModel, batches: Iterator[dict]) -> list[_BatchNorm]:
     """Give each BN in training mode the mean of its statistics over ``batches``, and return them.
 
     Args:
@@ -96,7 +96,7 @@ def update_statistics(model: nn.Module, batches: Iterator[dict]) -> list[_BatchN
 class _Pass(nn.Module):
     """A detector as a function of one batch."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: BaseModel) -> None:
         super().__init__()
         self.model = model
 
@@ -105,7 +105,7 @@ class _Pass(nn.Module):
         self.model(**self.model.data_preprocessor(batch, training=True), mode='loss')
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def _unwrapped(model: BaseModel) -> BaseModel:
     return model.module if is_model_wrapper(model) else model
 
 

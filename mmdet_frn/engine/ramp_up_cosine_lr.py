@@ -42,7 +42,8 @@ class RampUpCosineLR(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args,
+        optimizer: Any,
+        *,
         ramp_up: float,
         end: float,
         begin: float = 0,
@@ -53,7 +54,7 @@ class RampUpCosineLR(_ParamScheduler):
         """Build it for steps from numbers of epochs, as ``convert_to_iter_based`` asks for.
 
         Args:
-            *args: As for the class.
+            optimizer: As for the class.
             ramp_up: In epochs.
             end: In epochs.
             begin: In epochs. Default 0.
@@ -66,8 +67,13 @@ class RampUpCosineLR(_ParamScheduler):
         """
         if not by_epoch:
             raise ValueError('convert_to_iter_based needs by_epoch=True, but by_epoch is False')
-        ramp_up, end, begin = (int(epochs * epoch_length) for epochs in (ramp_up, end, begin))
-        return cls(*args, ramp_up=ramp_up, end=end, begin=begin, by_epoch=False, **kwargs)
+
+        def steps(epochs: float) -> int:
+            return int(epochs * epoch_length)
+
+        return cls(
+            optimizer, steps(ramp_up), end=steps(end), begin=steps(begin), by_epoch=False, **kwargs
+        )
 
     def _get_value(self) -> list[float]:
         """Return the learning rate of each parameter group at ``last_step``."""

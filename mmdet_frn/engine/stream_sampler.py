@@ -18,6 +18,9 @@ class StreamIndex(int):
     the sampler to the worker that loads the image.
     """
 
+    seed: int
+    position: int
+
     def __new__(cls, index: int, seed: int, position: int) -> StreamIndex:
         """Create the index."""
         self = super().__new__(cls, index)
@@ -25,9 +28,9 @@ class StreamIndex(int):
         self.position = position
         return self
 
-    def __getnewargs__(self) -> tuple[int, int, int]:
+    def __reduce__(self) -> tuple:
         """Return what pickle, on the way to a worker, creates the index from."""
-        return int(self), self.seed, self.position
+        return type(self), (int(self), self.seed, self.position)
 
 
 @DATA_SAMPLERS.register_module()

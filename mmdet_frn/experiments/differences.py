@@ -40,7 +40,7 @@ class Bootstrap:
         rows = [['Norm', 'imgs/gpu', *_SHOWN, 'seeds']]
         for (norm, images), seeds in self.samples.items():
             if seeds:
-                values = [_interval(_mean(seeds.values(), metric)) for metric in _SHOWN]
+                values = [_interval(_mean([*seeds.values()], metric)) for metric in _SHOWN]
                 rows.append([norm, str(images), *values, str(len(seeds))])
         return rows
 
@@ -135,9 +135,9 @@ def bootstrap(table: Table, count: int) -> Bootstrap:
             samples = average_precision(matches, weights[images])
             result.samples[norm, images_per_gpu][key] = samples
     # Missing annotations are the same trouble for every run: one line.
-    for error, (first, *others) in unreadable.items():
+    for reason, (first, *others) in unreadable.items():
         more = f' and {len(others)} more' if others else ''
-        result.problems.append(f'{first}{more}: unreadable: {error}')
+        result.problems.append(f'{first}{more}: unreadable: {reason}')
     return result
 
 
@@ -152,7 +152,8 @@ def _replicates(
     by_seed: dict[int, dict[int | None, Row]] = defaultdict(dict)
     for row in rows:
         by_seed[row.run.seed][row.run.fold] = row
-    groups, rest = {}, defaultdict(list)
+    groups: dict[tuple[int, ...], list[Row]] = {}
+    rest = defaultdict(list)
     for seed, by_fold in sorted(by_seed.items()):
         if folds and folds <= by_fold.keys():
             groups[seed,] = [by_fold[fold] for fold in sorted(folds, key=str)]

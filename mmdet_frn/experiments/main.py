@@ -107,6 +107,7 @@ def show_plan(
         train_images: Images of the training set. Default: read from the first run's.
     """
     path, scale = work_dir / _STEP_TIMES, setup.scale
+    times: StepTimes | None
     if repeats:
         times = measure_step_times(runs, scale.factor, repeats, print)
         times.save(path)

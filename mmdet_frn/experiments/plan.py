@@ -92,21 +92,21 @@ def plan_runs(
         DatasetError: the data folder is unusable.
     """
     work_dir = Path(work_dir)
-    choices = [(Path(config), images) for config, images in choices]
-    paths = dict.fromkeys(config for config, _ in choices)
+    chosen = [(Path(config), images) for config, images in choices]
+    paths = dict.fromkeys(config for config, _ in chosen)
     repeated = [stem for stem, n in Counter(path.stem for path in paths).items() if n > 1]
-    repeated += [path.stem for (path, _), n in Counter(choices).items() if n > 1]
+    repeated += [path.stem for (path, _), n in Counter(chosen).items() if n > 1]
     if repeated:
         raise UsageError(f'two configs are called {repeated[0]}; each row needs its own name')
     loaded = {path: load_config(path, setup.options) for path in paths}
     labels = {
-        images: row_labels({p.stem: loaded[p] for p, other in choices if other == images})
-        for _, images in choices
+        images: row_labels({p.stem: loaded[p] for p, other in chosen if other == images})
+        for _, images in chosen
     }
     folds = _folds(setup, work_dir)
     runs = []
     for (path, images), base_lr, seed, (fold, data) in product(
-        choices, setup.base_lrs, setup.seeds, folds.items()
+        chosen, setup.base_lrs, setup.seeds, folds.items()
     ):
         name = path.stem
         name += f'_{setup.num_gpus}xb{images}' if base_lr is None else f'_lr{base_lr:g}'
@@ -189,7 +189,7 @@ def find_runs(work_dir: Path, data: str | Path | None = None) -> tuple[list[Run]
             continue
         try:
             cfg = load_run_config(path)
-            fold = match['fold'] and int(match['fold'])
+            fold = int(match['fold']) if match['fold'] else None
             if data is not None:
                 folder = Path(data) / f'fold{fold}'
                 use_coco_folder(cfg, find_coco(folder if folder.is_dir() else data))

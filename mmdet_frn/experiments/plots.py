@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -70,7 +71,7 @@ def plot_curves(rows: Sequence[Row], path: Path, x: str = 'images seen', title: 
     figure.savefig(path, dpi=120)
 
 
-def _band(axes: Axes, curves: list[dict[int, float]], scale: float, **style: object) -> None:
+def _band(axes: Axes, curves: list[dict[int, float]], scale: float, **style: Any) -> None:
     """Draw the mean of curves over the iterations that all of them have, and their range."""
     curves = [curve for curve in curves if curve]
     common = sorted(set.intersection(*map(set, curves))) if curves else []
@@ -146,7 +147,7 @@ def plot_detections(
         if run.norm in shown or run.images_per_gpu != fewest or run.fold != folds[0]:
             continue
         try:
-            by_image = defaultdict(list)
+            by_image: dict[int, list[dict]] = defaultdict(list)
             for detection in row.detections():
                 by_image[detection['image_id']].append(detection)
             shown[run.norm] = by_image
@@ -224,5 +225,5 @@ def _draw(axes: Axes, box: dict, names: dict[int, str]) -> None:
     text = f'{name} {box["score"]:.2f}' if 'score' in box else name
     label = {'facecolor': color, 'edgecolor': 'none', 'pad': 0.8, 'alpha': 0.8}
     # A class may be called by what matplotlib reads as a formula.
-    style = {'fontsize': 6, 'color': 'white', 'va': 'bottom', 'parse_math': False}
+    style: dict[str, Any] = {'fontsize': 6, 'color': 'white', 'va': 'bottom', 'parse_math': False}
     axes.text(x, y, text, bbox=label, clip_on=True, **style)

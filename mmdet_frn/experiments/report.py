@@ -144,7 +144,7 @@ class Report:
 
     def _interval_sections(self) -> list[str]:
         tables = self._intervals()
-        if not tables:
+        if not tables or self.bootstrap is None:
             return []
         headings = ('Over all test images, with intervals:', 'Paired differences, in points of AP:')
         sections = []

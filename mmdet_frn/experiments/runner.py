@@ -108,7 +108,7 @@ class _Session:
                     process.terminate()
                 for process in self.active.values():
                     process.wait()
-                    process.stdin.close()
+                    process.communicate()  # closes its standard input
         return self.failed
 
     def _start(self, run: Run) -> None:
@@ -134,7 +134,7 @@ class _Session:
             ended = process.poll() is not None
             self.images[run] = self._seen(run)
             if ended:
-                process.stdin.close()
+                process.communicate()  # closes its standard input
                 del self.active[run]
                 self._finish(run, process.returncode)
         if self.active:
@@ -143,9 +143,10 @@ class _Session:
 
     def _finish(self, run: Run, status: int) -> None:
         # Some library's teardown may abort a process whose result is written.
-        if is_finished(run):
+        result = read_result(run.folder) if is_finished(run) else None
+        if result is not None:
             self.images[run] = run.steps * run.batch_size
-            metrics = read_result(run.folder)['metrics']
+            metrics = result['metrics']
             shown = '  '.join(f'{k} {100 * metrics[v]:.1f}' for k, v in METRICS.items())
             self.line.note(f'{self.place[run]}: {shown}')
         else:

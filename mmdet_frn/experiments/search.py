@@ -39,7 +39,8 @@ def search(runs: Sequence[Run], jobs: int | None = None) -> dict[str, float]:
 def best_rates(rows: Sequence[Row]) -> dict[str, float]:
     """Return the rate of the highest mean AP by name of config; none for one without a result."""
     best = make_table(rows).best.values()
-    return {group[0].run.config: group[0].run.base_lr for group in best}
+    runs = (group[0].run for group in best)
+    return {run.config: run.base_lr for run in runs if run.base_lr is not None}
 
 
 def write_with_rates(configs: Sequence[Path], rates: dict[str, float], out: Path) -> list[Path]:
@@ -58,11 +59,11 @@ def write_with_rates(configs: Sequence[Path], rates: dict[str, float], out: Path
 
 def rows_by_rate(rows: Sequence[Row]) -> list[list[str]]:
     """Return a heading of rates, then for each norm AP in percent: mean and deviation of seeds."""
-    groups: dict[tuple[str, float], list[float]] = {}
+    groups: dict[tuple[str, float | None], list[float]] = {}
     for row in rows:
         if row.metrics:
             groups.setdefault((row.run.norm, row.run.base_lr), []).append(row.percent('AP'))
-    rates = sorted({row.run.base_lr for row in rows})
+    rates = sorted({row.run.base_lr for row in rows if row.run.base_lr is not None})
     norms = dict.fromkeys(row.run.norm for row in rows)
 
     def entry(norm: str, rate: float) -> str:

@@ -78,7 +78,9 @@ class Table:
             finished = {
                 row.run.base_lr
                 for row in rows
-                if row.metrics and (row.run.norm, row.run.images_per_gpu) == (norm, images)
+                if row.metrics
+                and (row.run.norm, row.run.images_per_gpu) == (norm, images)
+                and row.run.base_lr is not None
             }
             seconds = mean(row.seconds for row in best)
             searched = run.base_lr is not None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mmdet_frn.datasets import find_coco
 from mmdet_frn.datasets.coco_file import read_coco
@@ -25,7 +26,7 @@ _PROTOCOL = 'protocol.json'
 OUTPUT = Output('Table 6: object detection on COCO', samples=0, paper=True)
 
 
-def table6_setup(**changes: object) -> Setup:
+def table6_setup(**changes: Any) -> Setup:
     """Return the paper's protocol with changes."""
     paper = Setup(
         num_gpus=NUM_GPUS,

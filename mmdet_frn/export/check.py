@@ -12,6 +12,7 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
@@ -72,7 +73,7 @@ def prepare(cfg: Config, image: str | Path, size: tuple[int, int] | None = None)
     return Compose(pipeline)({'img_path': str(image), 'img_id': 0})
 
 
-def compare_image(model: nn.Module, data: dict, run: Run) -> Difference:
+def compare_image(model: BaseModel, data: dict, run: Run) -> Difference:
     """Detect in one image with MMDetection and with a runtime.
 
     Args:

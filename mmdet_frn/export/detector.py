@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import AnchorHead
@@ -96,7 +98,7 @@ class Detector(RawDetector):
         return self.decode(scores, deltas, images.shape[-2:])
 
     def decode(
-        self, level_scores: list[Tensor], level_deltas: list[Tensor], image_size: tuple[int, int]
+        self, level_scores: list[Tensor], level_deltas: list[Tensor], image_size: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Turn the outputs of :class:`RawDetector` into detections.
 
@@ -120,7 +122,7 @@ class Detector(RawDetector):
         )
 
     def _candidates(
-        self, scores: Tensor, deltas: Tensor, anchors: Tensor, image_size: tuple[int, int]
+        self, scores: Tensor, deltas: Tensor, anchors: Tensor, image_size: Sequence[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a level's best ``nms_pre`` boxes, scores and labels; score 0 where unwanted."""
         head, cfg = self.model.bbox_head, self.model.bbox_head.test_cfg

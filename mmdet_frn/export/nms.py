@@ -45,7 +45,9 @@ def _(boxes: Tensor, scores: Tensor, *_) -> Tensor:
 
 def onnx_translation() -> dict[Any, Callable]:
     """Return the op's translation, a ``custom_translation_table`` for ``torch.onnx.export``."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    op: Any = opset18  # it types constants as what they hold
 
     def translate(
         boxes: Any, scores: Any, max_per_class: int, iou_threshold: float, score_threshold: float

@@ -62,7 +62,7 @@ def export_detector(
     images = torch.randint(0, 256, (2 if dynamic else 1, 3, *size)).float()
     names = ['dets', 'labels']
     if raw:
-        levels = range(len(model.bbox_head.prior_generator.strides))
+        levels = range(len(graph.model.bbox_head.prior_generator.strides))
         names = [f'{output}_{level}' for output in ('scores', 'deltas') for level in levels]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)  # PyTorch's, of its own calls

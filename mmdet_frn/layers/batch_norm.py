@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .frn import FRN
 
 # Above this ratio of sqrt(E[x^2]) to the deviation a channel counts as constant: its weight would
 # multiply every error of nu2 by as much.
@@ -65,8 +68,8 @@ def frn_from_batch_norm(
     return FRNWeights(weight.to(dtype), bias.to(dtype), nu2.to(wide), clamped)
 
 
-def convert_entries(layer: nn.Module, state_dict: dict, prefix: str) -> None:
-    """Replace a BN's entries for ``layer``, a FRN, in a state dict by those of the FRN it becomes.
+def convert_entries(layer: FRN, state_dict: dict, prefix: str) -> None:
+    """Replace a BN's entries for ``layer`` in a state dict by those of the FRN it becomes.
 
     All of them or, where one is missing or has another shape, none, which loading then reports.
 
@@ -76,11 +79,14 @@ def convert_entries(layer: nn.Module, state_dict: dict, prefix: str) -> None:
         prefix: The layer's name and a dot.
     """
     names = ('weight', 'bias', 'running_mean', 'running_var')
-    found = [state_dict.get(prefix + name) for name in names]
+    found: list[Any] = [state_dict.get(prefix + name) for name in names]
     if any(t is None or t.shape != layer.weight.shape for t in found):
         return
     exact = layer.prior is not None and layer.prior.initial == 1
-    given = frn_from_batch_norm(*found, layer.batch_norm_eps, math.inf if exact else MAX_RATIO)
+    gamma, beta, mean, var = found
+    given = frn_from_batch_norm(
+        gamma, beta, mean, var, layer.batch_norm_eps, math.inf if exact else MAX_RATIO
+    )
     for name in (*names, 'num_batches_tracked'):
         state_dict.pop(prefix + name, None)
     # What BN has not, as tau or eps_l, stays as it is.

@@ -38,6 +38,9 @@ class BatchRenorm(AffineNorm):
     """
 
     _abbr_ = 'brn'
+    running_mean: Tensor
+    running_std: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(
         self,

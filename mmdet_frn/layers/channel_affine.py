@@ -43,9 +43,10 @@ class ChannelAffine(nn.Module):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load the layer's entries, or convert a BN's."""
         names = ('weight', 'bias', 'running_mean', 'running_var')
-        found = [state_dict.get(prefix + name) for name in names]
+        found: list[Any] = [state_dict.get(prefix + name) for name in names]
         if all(t is not None and t.shape == self.weight.shape for t in found):
-            self.load_batch_norm(*found, self.batch_norm_eps)
+            gamma, beta, mean, var = found
+            self.load_batch_norm(gamma, beta, mean, var, self.batch_norm_eps)
             for name in (*names, 'num_batches_tracked'):
                 state_dict.pop(prefix + name, None)
             state_dict[f'{prefix}weight'] = self.weight.detach().clone()

@@ -108,6 +108,7 @@ class EvoNormB0(_EvoNorm):
     """
 
     _abbr_ = 'evob0'
+    running_var: Tensor
 
     def __init__(
         self,
@@ -122,11 +123,11 @@ class EvoNormB0(_EvoNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise and activate x (N, C, H, W)."""
-        if not self.apply_act:
+        if self.v is None:
             return self.without_act(x)
-        return affine(self.normalize(widen(x)), self.weight, self.bias, x.dtype)
+        return affine(self.normalize(widen(x), self.v), self.weight, self.bias, x.dtype)
 
-    def normalize(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Tensor, v: Tensor) -> Tensor:
         """Return x over the larger of the batch's and the shifted instance's deviation."""
         if self.training:
             var = x.var((0, 2, 3), unbiased=False)
@@ -138,4 +139,4 @@ class EvoNormB0(_EvoNorm):
             var = self.running_var
         batch = per_channel(var + self.eps, x).sqrt()
         instance = (x.var((2, 3), unbiased=False, keepdim=True) + self.eps).sqrt()
-        return x / torch.maximum(batch, per_channel(self.v, x) * x + instance)
+        return x / torch.maximum(batch, per_channel(v, x) * x + instance)

@@ -148,6 +148,6 @@ class FRN(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments for ``print``."""
         learned = f', learnable_eps=True, eps_form={self.eps_form!r}' if self.learnable_eps else ''
-        if self.learnable_eps and self.eps_l.numel() > 1:
+        if self.eps_l is not None and self.eps_l.numel() > 1:
             learned += ', eps_per_channel=True'
         return f'{self.num_features}, eps={self.eps:g}{learned}'

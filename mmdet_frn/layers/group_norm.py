@@ -5,6 +5,8 @@ By docs/results/ops.md: always, but for GroupNorm and ReLU without a backward.
 
 from __future__ import annotations
 
+from typing import Any, TypeGuard
+
 import torch
 from torch import Tensor, nn
 
@@ -14,14 +16,14 @@ from mmdet_frn.ops.library import runs_fused_op
 from .tlu import TLU
 
 
-def fuses(norm: nn.Module, act: nn.Module) -> bool:
+def fuses(norm: nn.Module, act: nn.Module) -> TypeGuard[nn.GroupNorm | nn.InstanceNorm2d]:
     """Return whether :func:`forward_act` takes the two: an affine norm, and a TLU or ReLU.
 
     Forward hooks of either must fire, so that a module with one is not fused.
     """
     return (
         type(norm) in (nn.GroupNorm, nn.InstanceNorm2d)
-        and norm.affine
+        and getattr(norm, 'affine', False)
         and not getattr(norm, 'track_running_stats', False)
         and isinstance(act, (TLU, nn.ReLU))
         and not (norm._forward_hooks or norm._forward_pre_hooks)
@@ -32,10 +34,10 @@ def fuses(norm: nn.Module, act: nn.Module) -> bool:
 def forward_act(
     x: Tensor,
     norm: nn.GroupNorm | nn.InstanceNorm2d,
-    act: TLU | nn.ReLU,
+    act: nn.Module,
     residual: Tensor | None = None,
 ) -> Tensor | None:
-    """Return act(norm(x) [+ residual]) in one op; None where PyTorch's shall do it."""
+    """Return act(norm(x) [+ residual]) in one op for what :func:`fuses`; None: PyTorch's shall."""
     if not runs_fused_op('group_norm', x.device):
         return None
     if isinstance(norm, nn.GroupNorm):
@@ -52,6 +54,6 @@ def forward_act(
     )
 
 
-def act_arguments(act: TLU | nn.ReLU) -> dict[str, Tensor | bool]:
-    """Return the arguments of :func:`mmdet_frn.ops.group_norm` that stand for ``act``."""
+def act_arguments(act: nn.Module) -> dict[str, Any]:
+    """Return the arguments of :func:`mmdet_frn.ops.group_norm` that stand for a TLU or ReLU."""
     return {'tau': act.tau} if isinstance(act, TLU) else {'relu': True}

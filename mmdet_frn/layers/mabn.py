@@ -70,6 +70,10 @@ class MABN(AffineNorm):
     """
 
     _abbr_ = 'mabn'
+    running_var: Tensor
+    window_x2: Tensor
+    window_gz: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ An activation that takes ``num_features`` gets the channel count from the module
 from __future__ import annotations
 
 import inspect
+from typing import Any, cast
 
 from mmcv.cnn import build_activation_layer
 from torch import Tensor, nn
@@ -74,13 +75,14 @@ def build_act(
     if contains_act(norm):
         if not residual:
             return nn.Identity()
-        norm.remove_act()
+        cast(Any, norm).remove_act()
     return build_activation(act_cfg, num_features)
 
 
 def fuses(norm: nn.Module, act: nn.Module) -> bool:
     """Return whether ``norm`` computes itself and ``act`` in one op."""
-    return norm.fuses(act) if hasattr(norm, 'fuses') else group_norm.fuses(norm, act)
+    own = getattr(norm, 'fuses', None)
+    return group_norm.fuses(norm, act) if own is None else own(act)
 
 
 def norm_act(x: Tensor, norm: nn.Module, act: nn.Module, residual: Tensor | None = None) -> Tensor:
@@ -92,9 +94,10 @@ def norm_act(x: Tensor, norm: nn.Module, act: nn.Module, residual: Tensor | None
         act: Any activation. Its forward hooks do not fire where it is fused.
         residual: Like x. Default None.
     """
+    own: Any = norm
     if hasattr(norm, 'fuses'):
-        if norm.fuses(act):
-            return norm.forward_act(x, act, residual)
+        if own.fuses(act):
+            return own.forward_act(x, act, residual)
     elif group_norm.fuses(norm, act):
         out = group_norm.forward_act(x, norm, act, residual)
         if out is not None:

@@ -17,9 +17,10 @@ from mmdet_frn.registry import CONV_LAYERS, NORM_LAYERS
 
 from .frn import FRN
 from .padding import per_image
+from .tlu import TLU
 
 
-class PadMasked:
+class PadMasked(nn.Module):
     """What both norms share: activation and residual within the image, zeros beyond it."""
 
     def plain(self, x: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class PadMasked:
 
 
 @NORM_LAYERS.register_module()
-class PadMaskedFRN(PadMasked, FRN):
+class PadMaskedFRN(PadMasked, FRN):  # type: ignore[misc]  # forward takes no tau: see act_within
     """FRN whose mean of squares leaves out the pixels that were padded to fill the batch.
 
     An image's output is bitwise the same however far its batch was padded.
@@ -56,7 +57,7 @@ class PadMaskedFRN(PadMasked, FRN):
 
     def act_within(self, x: Tensor, act: nn.Module, residual: Tensor | None) -> Tensor:
         """Return act(frn(x) [+ residual]) of one image, in one op for a TLU."""
-        if FRN.fuses(self, act):
+        if isinstance(act, TLU):
             return FRN.forward(self, x, act.tau, residual)
         return super().act_within(x, act, residual)
 
@@ -98,6 +99,8 @@ class PadMaskedMaxPool(nn.MaxPool2d):
     Args:
         args, kwargs: As for ``torch.nn.MaxPool2d`` with one stride; output sizes must round up.
     """
+
+    stride: int
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool x (N, C, H, W)."""

@@ -8,6 +8,7 @@ import torch
 from mmengine.model import kaiming_init
 from torch import nn
 from torch.nn.utils import parametrizations
+from typing_extensions import Self
 
 from mmdet_frn.registry import CONV_LAYERS
 
@@ -32,20 +33,14 @@ class _ParametrizedConv(nn.Conv2d):
         """Do nothing: the constructor has initialised the weight."""
 
     @torch.no_grad()
-    def apply(self, fn: Callable[[nn.Module], None]) -> nn.Module:
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """Call ``fn`` on a Conv2d with this weight and bias, and keep what it makes of them."""
-        plain = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            bias=self.bias is not None,
-            padding_mode=self.padding_mode,
-            device='meta',
+        names = (
+            *('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding'),
+            *('dilation', 'groups', 'padding_mode'),
         )
+        options = {name: getattr(self, name) for name in names}
+        plain = nn.Conv2d(**options, bias=self.bias is not None, device='meta')
         plain.weight, plain.bias = nn.Parameter(self.weight.clone()), self.bias
         fn(plain)
         self.weight = plain.weight.detach()
@@ -85,13 +80,13 @@ class SpectralNormConv(_ParametrizedConv):
         parametrizations.spectral_norm(self, n_power_iterations=n_power_iterations)
 
     @torch.no_grad()
-    def apply(self, fn: Callable[[nn.Module], None]) -> nn.Module:
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """As the base class; then estimate sigma of the new weight as PyTorch does at the start."""
         super().apply(fn)
-        (norm,) = self.parametrizations.weight
+        norm = self.get_submodule('parametrizations.weight.0')
         was_training = norm.training
         norm.train()
         for _ in range(15):
-            norm(self.parametrizations.weight.original)
+            norm(self.get_parameter('parametrizations.weight.original'))
         norm.train(was_training)
         return self

@@ -55,6 +55,8 @@ class Prior(nn.Module):
         super().__init__()
         _check(prior, learnable)
         self.initial = float(prior)
+        self.nu2: Tensor  # not in the class, where torch.jit.script reads annotations
+        self.value: Tensor
         self.register_buffer('nu2', torch.empty(num_features))
         self.register_buffer('value', None if learnable else torch.empty(()))
         self.logit = nn.Parameter(torch.empty(num_features)) if learnable else None
@@ -84,7 +86,7 @@ class Prior(nn.Module):
             ValueError: prior is out of range, or lambda is learned.
         """
         _check(prior, learnable=False)
-        if self.value is None:
+        if self.logit is not None:
             raise ValueError(f'prior cannot be set to {prior}: it is learned (learnable_prior)')
         self.value.fill_(prior)
 

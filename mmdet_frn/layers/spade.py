@@ -40,8 +40,8 @@ class SPADE(nn.Module):
         self.norm = build_norm_layer(norm_cfg or {'type': 'BN', 'affine': False}, num_features)[1]
         self.shared = nn.Conv2d(mask_channels, hidden, 3, padding=1)
         self.modulation = nn.Conv2d(hidden, 2 * num_features, 3, padding=1)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        for parameter in self.modulation.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Modulate x (N, C, H, W) by mask (N, M, h, w) of any size."""

@@ -26,6 +26,8 @@ class SwitchableNorm(AffineNorm):
     """
 
     _abbr_ = 'sn'
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(num_features, eps)

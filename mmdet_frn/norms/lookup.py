@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from mmcv.cnn import is_norm
 from mmengine.config import Config
 from torch import nn
@@ -76,7 +74,7 @@ def norm_label(cfg: Config) -> str:
 
 
 def _name(kind: str | type) -> str:
-    return kind.__name__ if inspect.isclass(kind) else kind
+    return kind if isinstance(kind, str) else kind.__name__
 
 
 def is_in_table(module: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +12,8 @@ from mmdet_frn.registry import NORM_LAYERS
 
 def _registered(cfg: dict) -> type[nn.Module]:
     """Return the class that a config's ``type`` names, or is."""
-    return cfg['type'] if inspect.isclass(cfg['type']) else NORM_LAYERS.get(cfg['type'])
+    kind = cfg['type']
+    return NORM_LAYERS.get(kind) if isinstance(kind, str) else kind
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 from .row import Act, Norm
 from .table import ACTS, NORMS
+
+_Row = TypeVar('_Row', Norm, Act)
 
 
 def use_norm(
@@ -54,7 +57,7 @@ def use_norm(
     return {name: copy.deepcopy(part) for name, part in parts.items()}
 
 
-def _row(table: list, kind: str, label: str) -> Norm | Act:
+def _row(table: list[_Row], kind: str, label: str) -> _Row:
     for row in table:
         if row.label == label:
             return row

@@ -67,7 +67,7 @@ def check_types(
         raise TypeError(f'eps must be a number or a tensor, but is a {type(eps).__name__}')
 
 
-def _check_floating(name: str, value: object) -> None:
+def _check_floating(name: str, value: Tensor) -> None:
     check_types({name: value}, 0.0)
     if not value.is_floating_point():
         raise TypeError(

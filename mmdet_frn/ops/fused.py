@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from .checks import check_types
 def recover(
     error: RuntimeError,
     on_reference: Callable[[], Tensor],
-    tensors: dict[str, Tensor | None],
+    tensors: Mapping[str, Tensor | None],
     eps: float | Tensor = 0.0,
 ) -> Tensor:
     """Return ``on_reference()`` under torch.func, which does not differentiate a function of C++.

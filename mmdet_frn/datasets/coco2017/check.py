@@ -47,7 +47,7 @@ def check_folder(root: Path, table: CocoTable, splits: Sequence[str]) -> Report:
                 report.archives.insert(0, table.annotations)
         if data:
             _check_counts(ann_file, data, split, table, report)
-        _check_images(root / split.name, data and data['images'], split, report)
+        _check_images(root / split.name, data['images'] if data else None, split, report)
     return report
 
 
@@ -82,8 +82,12 @@ def _check_images(folder: Path, images: list | None, split: Split, report: Repor
 def find_bad_images(images: Sequence[tuple], workers: int | None = None) -> list[str]:
     """Decode images, given as (path, size); a line for each that fails or has another size."""
     # Forked: a new process would import MMDetection first. Ctrl-C is left to the parent.
-    ignore = dict(initializer=signal, initargs=(SIGINT, SIG_IGN))
-    pool = ProcessPoolExecutor(workers or os.cpu_count(), get_context('fork'), **ignore)
+    pool = ProcessPoolExecutor(
+        workers or os.cpu_count(),
+        get_context('fork'),
+        initializer=signal,
+        initargs=(SIGINT, SIG_IGN),
+    )
     try:
         found = pool.map(_problem_of, images, chunksize=32)
         return [line for line in tqdm(found, 'decoding', len(images)) if line]

@@ -69,7 +69,7 @@ def fetch(url: str, part: Path, archive: Archive) -> None:
     pieces = have = _size(part)
     while True:
         print(f'{url}: {have / 1e6:.1f} of {archive.size / 1e6:.1f} MB are here', flush=True)
-        command = [*_CURL.split(), '--max-filesize', str(archive.size), '--output', part, url]
+        command = [*_CURL.split(), '--max-filesize', str(archive.size), '--output', str(part), url]
         status, http_status = 0, ''
         if have < archive.size:
             done = subprocess.run(

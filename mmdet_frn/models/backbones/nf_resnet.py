@@ -7,6 +7,7 @@ import math
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from mmdet.models.layers import ResLayer
 from mmdet.registry import MODELS
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmdet_frn.layers import SkipInit, build_activation, norm_act
@@ -14,7 +15,7 @@ from mmdet_frn.layers import SkipInit, build_activation, norm_act
 from .resnet import RELU, run_block
 
 
-class _NFBlock(nn.Module):
+class _NFBlock(BaseModule):
     """What both blocks share: x + alpha * gain * branch(act(x / beta)), gain 0 at first.
 
     ``beta`` is the deviation that x has by construction, which the stage sets.
@@ -113,7 +114,7 @@ class NFResNet(ResNet):
             raise ValueError('NFResNet takes no plugins; use NormActResNet')
         self.act_cfg = act_cfg
         self.alpha = alpha
-        self._betas = []
+        self._betas: list[float] = []
         conv_cfg = conv_cfg or {'type': 'ScaledWSConv'}
         norm_cfg = norm_cfg or {'type': 'NoNorm'}
         super().__init__(depth, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **kwargs)
@@ -145,7 +146,7 @@ class NFResNet(ResNet):
         """Return the maps of ``out_indices`` for images x (N, in_channels, H, W)."""
         x = self.stem(x) if self.deep_stem else self.norm1(self.conv1(x))
         x = self.maxpool(x)
-        outs = []
+        outs: list[Tensor] = []
         for i, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)
             if i in self.out_indices:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from mmdet.models.layers import ResLayer
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from mmengine.model import BaseModule
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmdet_frn.layers import (
@@ -20,7 +21,7 @@ from mmdet_frn.layers import (
 RELU = {'type': 'ReLU'}
 
 
-def run_block(block: nn.Module, x: Tensor) -> Tensor:
+def run_block(block: BaseModule, x: Tensor) -> Tensor:
     """Run a residual block, recomputing it in the backward pass where ``with_cp`` asks for it."""
     if block.with_cp and x.requires_grad:
         return checkpoint(block.residual_forward, x, use_reentrant=False)

@@ -45,7 +45,7 @@ class ConditionNeck(BaseModule):
         self.condition = kind
         args = {'num_features': in_channels, **layer}
         if kind == 'code':
-            self.encode = nn.Linear(in_channels, condition_features)
+            self.encode: nn.Module = nn.Linear(in_channels, condition_features)
             args['code_features'] = condition_features
         elif kind == 'mask':
             self.encode = nn.Conv2d(in_channels, condition_features, 1)
