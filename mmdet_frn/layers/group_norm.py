@@ -46,7 +46,7 @@ def forward_act(
             return None
     else:
         num_groups = norm.num_features
-        if x.dim() != 4 or x.shape[2:].numel() < 2:  # PyTorch's says what is wrong
+        if x.dim() != 4 or x.shape[2] * x.shape[3] < 2:  # PyTorch's says what is wrong
             return None
     arguments = act_arguments(act)
     return group_norm(
