@@ -143,3 +143,20 @@ def test_what_is_no_tensor_is_a_type_error(fused, monkeypatch):
         ops.group_norm(x, 2, [1.0] * 4, one)
     with pytest.raises(TypeError, match='eps must be a number or a tensor, but is a str'):
         ops.group_norm(x, 2, one, one, '1e-5')
+
+
+def test_default_eps_of_the_grouped_ops_is_that_of_pytorchs_norms(device):
+    # Mean 0 and variance 1e-5: y is 1 / sqrt(2) for an eps of 1e-5, 0.95 for 1e-6. EvoNorm-S0
+    # without v is then group norm.
+    x = torch.full((1, 2, 4, 4), 1e-5**0.5, device=device)
+    x[..., ::2] *= -1
+    one = torch.ones(2, device=device)
+    args = (x, 2, one, 0 * one)
+    expected = torch.nn.functional.group_norm(*args[:2])
+    results = [norm(*args) for norm in (ops.group_norm, ops.reference.group_norm)]
+    results += [norm(*args) for norm in (ops.evonorm_s0, ops.reference.evonorm_s0)]
+    if ops.library.has_kernels(device.type):
+        kernels = torch.ops.mmdet_frn.group_norm, torch.ops.mmdet_frn.evonorm_s0
+        results += [kernel(x, one, 0 * one, 2) for kernel in kernels]
+    for y in results:
+        torch.testing.assert_close(y, expected)
