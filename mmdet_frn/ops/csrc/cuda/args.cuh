@@ -1,30 +1,31 @@
-// Tensors of the op, as the kernels get them.
+// Tensors of an op, as the kernels get them.
 #pragma once
 
 #include "pack.cuh"
 
 namespace mmdet_frn {
 
-template <typename T>
+template <typename Norm, typename T>
 struct ForwardArgs {
   const T* x;
   const T* residual;  // may be null
   T* z;
-  acc_t<T>* rstd;
-  Params<acc_t<T>> params;
+  acc_t<T>* stats;  // FRN: rstd, (N, C). Groups: mean and rstd, (2, N, groups)
+  typename Norm::template Params<acc_t<T>> params;
 };
 
-template <typename T>
+template <typename Norm, typename T>
 struct BackwardArgs {
   const T* x;
   const T* dz;
   const T* residual;  // may be null
   T* dx;              // may be null
   T* dresidual;       // may be null
-  const acc_t<T>* rstd;
-  acc_t<T>* sums;     // may be null
-  int64_t sums_step;  // from one sum to the next: N * C
-  Params<acc_t<T>> params;
+  const acc_t<T>* stats;
+  acc_t<T>* sums;                // may be null
+  int64_t sums_step;             // from one sum to the next: N * C
+  const PullOf<Norm, T>* pulls;  // (N, groups), for a grouped norm
+  typename Norm::template Params<acc_t<T>> params;
 };
 
 }  // namespace mmdet_frn

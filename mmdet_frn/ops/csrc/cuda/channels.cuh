@@ -67,12 +67,13 @@ __device__ __forceinline__ void store_channels(T* pixel, int c, int channels, co
 
 // The coefficients of a thread's channels; past the last channel, of that one.
 template <typename Norm, typename A, int kSize>
-__device__ __forceinline__ void load_coef(Coef<A> (&coef)[kSize], const Params<A>& params,
-                                          const A* rstd, int channel, int channels) {
+__device__ __forceinline__ void load_coef(typename Norm::template Coef<A> (&coef)[kSize],
+                                          const typename Norm::template Params<A>& params,
+                                          const A* stats, int64_t image, int channel) {
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
-    const int c = channel + i < channels ? channel + i : channels - 1;
-    coef[i] = make_coef<Norm>(params, c, rstd[c]);
+    const int c = channel + i < params.channels ? channel + i : params.channels - 1;
+    coef[i] = Norm::saved_coef(params, stats, image, c);
   }
 }
 

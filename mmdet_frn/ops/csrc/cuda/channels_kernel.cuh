@@ -1,9 +1,9 @@
-// FRN (+ residual) (+ TLU) in channels-last memory: a kernel that sums chunks
-// of pixels, one that adds up the chunks, one that applies the result.
+// A norm (+ residual) (+ threshold) in channels-last memory: a kernel that sums
+// chunks of pixels, kernels that add up the chunks, one that applies the result.
 //
 //   x, dz, residual, z, dx, dresidual  [N][pixels][C]  fp64, fp32, fp16, bf16
 //   partial                            (sums, N, chunks, C)  accumulation type
-//   rstd, sums                         (N, C), (3, N, C)     accumulation type
+//   stats, sums                        see args.cuh          accumulation type
 //
 // Traffic in passes over the tensor: forward 2 + 1, backward 3 + 2, one more
 // for a residual each time; the second reads come from L2 where the launcher
@@ -19,15 +19,37 @@ namespace mmdet_frn {
 // Independent loads a thread has under way.
 constexpr int kPixelsAtOnce = 4;
 
+// Stores a block's sums number s of its channels; the first `lanes` threads hold
+// them.
+template <typename T, int kSize>
+__device__ __forceinline__ void store_sums(const acc_t<T> (&sum)[kSize], int s, acc_t<T>* partial,
+                                           const ChannelsPlace<T>& p, const ChannelsShape& shape) {
+  if (static_cast<int>(threadIdx.x) >= shape.lanes) return;
+  acc_t<T>* out =
+      partial + ((s * shape.images + p.image) * shape.chunks + p.chunk) * shape.channels;
+#pragma unroll
+  for (int i = 0; i < kSize; ++i) {
+    if (p.channel + i < shape.channels) out[p.channel + i] = sum[i];
+  }
+}
+
 template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    forward_channels_sum_kernel(const T* x, const ChannelsShape shape, acc_t<T>* partial) {
+    forward_channels_sum_kernel(const ForwardArgs<Norm, T> args, const ChannelsShape shape,
+                                acc_t<T>* partial) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   __shared__ A shared[kSize][kChunkThreads];
   const ChannelsPlace<T> p(shape, static_cast<int>(blockIdx.x));
-  A sum[kSize] = {};
+  A pivot[kSize] = {}, sums[kSize][Norm::kStats] = {};
   if (p.channel < shape.channels) {
+    if constexpr (Norm::kPivoted) {
+      if (args.params.centered) {
+        const T* at =
+            args.x + p.offset + static_cast<int64_t>(pivot_place(p.pixels)) * shape.channels;
+        unpack_vec<T>(load_channels<kAligned>(at, p.channel, shape.channels), pivot);
+      }
+    }
     for (int first = p.pixel; first < p.pixels; first += kPixelsAtOnce * p.step) {
       Vec v[kPixelsAtOnce];
 #pragma unroll
@@ -35,38 +57,40 @@ __global__ void __launch_bounds__(kChunkThreads)
         const int pixel = first + k * p.step;
         v[k] = Vec{{0u, 0u, 0u, 0u}};
         if (pixel < p.pixels) {
-          const T* at = x + p.offset + static_cast<int64_t>(pixel) * shape.channels;
+          const T* at = args.x + p.offset + static_cast<int64_t>(pixel) * shape.channels;
           v[k] = load_channels<kAligned>(at, p.channel, shape.channels);
         }
       }
 #pragma unroll
       for (int k = 0; k < kPixelsAtOnce; ++k) {
+        // Past the last pixel x reads as 0, which only a sum about 0 may take in.
+        if (Norm::kPivoted && first + k * p.step >= p.pixels) break;
         A value[kSize];
         unpack_vec<T>(v[k], value);
 #pragma unroll
-        for (int i = 0; i < kSize; ++i) sum[i] = Norm::add(value[i], sum[i]);
+        for (int i = 0; i < kSize; ++i) Norm::add(value[i], pivot[i], sums[i]);
       }
     }
   }
-  sum_pixels(sum, shared, shape.lanes);
-  if (static_cast<int>(threadIdx.x) < shape.lanes) {
-    A* out = partial + (p.image * shape.chunks + p.chunk) * shape.channels;
 #pragma unroll
-    for (int i = 0; i < kSize; ++i) {
-      if (p.channel + i < shape.channels) out[p.channel + i] = sum[i];
-    }
+  for (int s = 0; s < Norm::kStats; ++s) {
+    A sum[kSize];
+#pragma unroll
+    for (int i = 0; i < kSize; ++i) sum[i] = sums[i][s];
+    sum_pixels(sum, shared, shape.lanes);
+    store_sums<T>(sum, s, partial, p, shape);
   }
+  if constexpr (Norm::kPivoted) store_sums<T>(pivot, Norm::kStats, partial, p, shape);
 }
 
 template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    forward_channels_apply_kernel(const ForwardArgs<T> args, const ChannelsShape shape) {
+    forward_channels_apply_kernel(const ForwardArgs<Norm, T> args, const ChannelsShape shape) {
   constexpr int kSize = Packed<T>::kSize;
   const ChannelsPlace<T> p(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
   if (p.channel >= shape.channels) return;
-  Coef<acc_t<T>> coef[kSize];
-  load_coef<Norm>(coef, args.params, args.rstd + p.image * shape.channels, p.channel,
-                  shape.channels);
+  CoefOf<Norm, T> coef[kSize];
+  load_coef<Norm>(coef, args.params, args.stats, p.image, p.channel);
 #pragma unroll kPixelsAtOnce
   for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
     const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
@@ -83,9 +107,9 @@ __global__ void __launch_bounds__(kChunkThreads)
 
 // Loads the packs of one pixel, turns dz into g and adds to the sums.
 template <typename Norm, bool kAligned, typename T, int kSize>
-__device__ __forceinline__ void mask_pixel(const BackwardArgs<T>& args, const ChannelsShape& shape,
-                                           int64_t at, int channel,
-                                           const Coef<acc_t<T>> (&coef)[kSize], Vec& x, Vec& g,
+__device__ __forceinline__ void mask_pixel(const BackwardArgs<Norm, T>& args,
+                                           const ChannelsShape& shape, int64_t at, int channel,
+                                           const CoefOf<Norm, T> (&coef)[kSize], Vec& x, Vec& g,
                                            acc_t<T> (&sums)[kSize][kRowSums]) {
   x = load_channels<kAligned>(args.x + at, channel, shape.channels);
   g = load_channels<kAligned>(args.dz + at, channel, shape.channels);
@@ -99,7 +123,7 @@ __device__ __forceinline__ void mask_pixel(const BackwardArgs<T>& args, const Ch
 
 template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    backward_channels_sum_kernel(const BackwardArgs<T> args, const ChannelsShape shape,
+    backward_channels_sum_kernel(const BackwardArgs<Norm, T> args, const ChannelsShape shape,
                                  acc_t<T>* partial) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
@@ -107,9 +131,8 @@ __global__ void __launch_bounds__(kChunkThreads)
   const ChannelsPlace<T> p(shape, static_cast<int>(blockIdx.x));
   A sums[kSize][kRowSums] = {};
   if (p.channel < shape.channels) {
-    Coef<A> coef[kSize];
-    load_coef<Norm>(coef, args.params, args.rstd + p.image * shape.channels, p.channel,
-                    shape.channels);
+    CoefOf<Norm, T> coef[kSize];
+    load_coef<Norm>(coef, args.params, args.stats, p.image, p.channel);
 #pragma unroll 2
     for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
       const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
@@ -120,39 +143,36 @@ __global__ void __launch_bounds__(kChunkThreads)
       }
     }
   }
-  const int64_t stride = shape.images * shape.chunks * shape.channels;
-  A* out = partial + (p.image * shape.chunks + p.chunk) * shape.channels;
 #pragma unroll
   for (int s = 0; s < kRowSums; ++s) {
     A sum[kSize];
 #pragma unroll
     for (int i = 0; i < kSize; ++i) sum[i] = sums[i][s];
     sum_pixels(sum, shared, shape.lanes);
-    if (static_cast<int>(threadIdx.x) < shape.lanes) {
-#pragma unroll
-      for (int i = 0; i < kSize; ++i) {
-        if (p.channel + i < shape.channels) out[s * stride + p.channel + i] = sum[i];
-      }
-    }
+    store_sums<T>(sum, s, partial, p, shape);
   }
 }
 
 template <typename Norm, typename T, bool kAligned>
 __global__ void __launch_bounds__(kChunkThreads)
-    backward_channels_apply_kernel(const BackwardArgs<T> args, const ChannelsShape shape) {
+    backward_channels_apply_kernel(const BackwardArgs<Norm, T> args, const ChannelsShape shape) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   const ChannelsPlace<T> p(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
   if (p.channel >= shape.channels) return;
-  const int64_t rows = p.image * shape.channels;
-  Coef<A> coef[kSize];
-  load_coef<Norm>(coef, args.params, args.rstd + rows, p.channel, shape.channels);
-  A pull[kSize];
+  CoefOf<Norm, T> coef[kSize];
+  load_coef<Norm>(coef, args.params, args.stats, p.image, p.channel);
+  PullOf<Norm, T> pull[kSize];
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
     const int c = p.channel + i < shape.channels ? p.channel + i : shape.channels - 1;
-    const A sum_gx = args.sums[kSumGX * args.sums_step + rows + c];
-    pull[i] = Norm::pull(sum_gx, A(shape.pixels), coef[i].scale, args.rstd[rows + c]);
+    if constexpr (Norm::kGrouped) {
+      pull[i] = Norm::saved_pull(args.params, args.pulls, p.image, c);
+    } else {
+      const int64_t row = p.image * shape.channels + c;
+      const A sum_gx = args.sums[kSumGX * args.sums_step + row];
+      pull[i] = Norm::pull(sum_gx, A(shape.pixels), coef[i].scale, args.stats[row]);
+    }
   }
 #pragma unroll 2
   for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {

@@ -1,7 +1,7 @@
 // Launcher of the backward on a GPU.
 #include <c10/cuda/CUDAGuard.h>
 
-#include "frn_norm.cuh"
+#include "frn_args.h"
 #include "row_backward_kernel.cuh"
 #include "rows.h"
 #include "sums_kernel.cuh"
@@ -10,7 +10,7 @@ namespace mmdet_frn {
 namespace {
 
 template <typename T, bool kAligned>
-void launch_rows(const BackwardArgs<T>& args, const RowPlan& plan, const RowShape& shape) {
+void launch_rows(const BackwardArgs<Frn, T>& args, const RowPlan& plan, const RowShape& shape) {
   auto run = [&](auto kernel) {
     launch(kernel, grid_of(plan.grid), dim3(plan.threads), plan.cluster, args, shape);
   };
@@ -39,18 +39,18 @@ void backward_rows(FrnArgs args, at::Tensor dz, const at::Tensor& rstd, const Fr
     args.residual = start_aligned(args.residual);
     TORCH_CHECK(is_aligned(), "dx and dresidual must start on 16 bytes");
   }
-  const BackwardArgs<T> all = make_backward_args<T>(args, dz, rstd, grads, sums);
+  const BackwardArgs<Frn, T> all = make_backward_args<T>(args, dz, rstd, grads, sums);
   const bool aligned = is_aligned();
   const bool done = for_row_launches<T>(
       args, kBackwardCut, [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
         const int64_t offset = first_row * args.hw;
-        BackwardArgs<T> part = all;
+        BackwardArgs<Frn, T> part = all;
         part.x += offset;
         part.dz += offset;
         if (part.residual != nullptr) part.residual += offset;
         if (part.dx != nullptr) part.dx += offset;
         if (part.dresidual != nullptr) part.dresidual += offset;
-        part.rstd += first_row;
+        part.stats += first_row;
         part.sums += first_row;
         if (aligned) {
           launch_rows<T, true>(part, plan, shape);
@@ -60,7 +60,7 @@ void backward_rows(FrnArgs args, at::Tensor dz, const at::Tensor& rstd, const Fr
       });
   if (done) return;
   const int tensors = args.residual.defined() ? 3 : 2;
-  for_chunk_launches<T>(args, tensors, kRowSums, rstd,
+  for_chunk_launches<T>(args, 1, tensors, kRowSums, rstd,
                         [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {
                           auto* chunk_sums = write_ptr<acc_t<T>>(partial);
                           launch(backward_chunk_sum_kernel<Frn, T>, grid, dim3(kChunkThreads), 1,
@@ -75,9 +75,9 @@ void param_grads(const FrnArgs& args, const at::Tensor& rstd, const FrnGrads& gr
                  const at::Tensor& sums) {
   const bool one_eps = grads.deps.defined() && grads.deps.numel() == 1 && args.c > 1;
   const at::Tensor deps = one_eps ? rstd.new_empty({args.c}) : grads.deps;
-  ParamGradArgs<A> a;
+  ParamGradArgs<Frn, A> a;
   a.sums = read_ptr<A>(sums);
-  a.rstd = read_ptr<A>(rstd);
+  a.stats = read_ptr<A>(rstd);
   a.params = make_params<A>(args);
   a.n = args.n;
   a.channels = static_cast<int>(args.c);

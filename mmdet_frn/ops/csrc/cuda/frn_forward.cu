@@ -1,7 +1,7 @@
 // Launcher of the forward on a GPU.
 #include <c10/cuda/CUDAGuard.h>
 
-#include "frn_norm.cuh"
+#include "frn_args.h"
 #include "row_forward_kernel.cuh"
 #include "rows.h"
 
@@ -9,7 +9,7 @@ namespace mmdet_frn {
 namespace {
 
 template <typename T, bool kAligned>
-void launch_rows(const ForwardArgs<T>& args, const RowPlan& plan, const RowShape& shape) {
+void launch_rows(const ForwardArgs<Frn, T>& args, const RowPlan& plan, const RowShape& shape) {
   auto run = [&](auto kernel) {
     launch(kernel, grid_of(plan.grid), dim3(plan.threads), plan.cluster, args, shape);
   };
@@ -35,15 +35,15 @@ void forward_rows(FrnArgs args, const at::Tensor& z, const at::Tensor& rstd) {
     args.residual = start_aligned(args.residual);
     TORCH_CHECK(is_aligned(), "z must start on 16 bytes");
   }
-  const ForwardArgs<T> all = make_forward_args<T>(args, z, rstd);
+  const ForwardArgs<Frn, T> all = make_forward_args<T>(args, z, rstd);
   const bool aligned = is_aligned();
   const bool done = for_row_launches<T>(
       args, kForwardCut, [&](const RowPlan& plan, const RowShape& shape, int64_t first_row) {
-        ForwardArgs<T> part = all;
+        ForwardArgs<Frn, T> part = all;
         part.x += first_row * args.hw;
         if (part.residual != nullptr) part.residual += first_row * args.hw;
         part.z += first_row * args.hw;
-        part.rstd += first_row;
+        part.stats += first_row;
         if (aligned) {
           launch_rows<T, true>(part, plan, shape);
         } else {
@@ -52,7 +52,7 @@ void forward_rows(FrnArgs args, const at::Tensor& z, const at::Tensor& rstd) {
       });
   if (done) return;
   for_chunk_launches<T>(
-      args, 1, 1, rstd, [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {
+      args, 1, 1, 1, rstd, [&](const ChunkShape& shape, dim3 grid, const at::Tensor& partial) {
         auto* sums = write_ptr<acc_t<T>>(partial);
         launch(forward_chunk_sum_kernel<Frn, T>, grid, dim3(kChunkThreads), 1, all, shape, sums);
         launch(forward_chunk_apply_kernel<Frn, T>, grid, dim3(kChunkThreads), 1, all, shape, sums);

@@ -1,24 +1,69 @@
-// The arithmetic of FRN: what is summed over a row, and what is made of each
-// element. The kernels take it as their template argument Norm; another norm
-// with these members can take its place.
+// The arithmetic of FRN: its parameters, what is summed over a row, and what is
+// made of each element. The kernels take it as their template argument Norm;
+// group_norm.cuh is another.
 #pragma once
 
-#include "params.cuh"
+#include "math.cuh"
 
 namespace mmdet_frn {
 
 struct Frn {
+  // A row has statistics of its own; they are sums about 0, one number each.
+  static constexpr bool kGrouped = false;
+  static constexpr bool kPivoted = false;
+  static constexpr int kStats = 1;
+  static constexpr bool kLearnsEps = true;
+
+  // The per-channel parameters, in the accumulation type.
+  template <typename A>
+  struct Params {
+    const A* weight;
+    const A* bias;
+    const A* tau;  // null: no threshold
+    const A* eps;  // null: eps_value
+    int eps_step;  // 0: one eps for all channels, 1: one per channel
+    A eps_value;
+    int channels;
+
+    __device__ __forceinline__ A abs_eps(int c) const {
+      const A e = eps == nullptr ? eps_value : eps[c * eps_step];
+      return e < A(0) ? -e : e;
+    }
+    // Nothing is below minus infinity: it stands for no threshold.
+    __device__ __forceinline__ A threshold(int c) const {
+      return tau == nullptr ? -A(INFINITY) : tau[c];
+    }
+  };
+
+  // What turns an x of one row into its y and z.
+  template <typename A>
+  struct Coef {
+    A scale;  // weight * rstd
+    A bias;
+    A tau;
+  };
+
+  // What dx takes from a row's sums.
+  template <typename A>
+  using Pull = A;
+
   // Eq. (1): the forward's sum over a row goes on with x, and what is kept of
   // it.
   template <typename A>
-  static __device__ __forceinline__ A add(A x, A sum) {
-    return fma_rn(x, x, sum);
+  static __device__ __forceinline__ void add(A x, A /*pivot*/, A (&sums)[kStats]) {
+    sums[0] = fma_rn(x, x, sums[0]);
   }
   template <typename A>
   static __device__ __forceinline__ A rstd(A sum, A len, A abs_eps) {
     return rsqrt_acc(add_rn(sum / len, abs_eps));
   }
 
+  // Channel c's parameters, with the weight in the place of the scale; kernels
+  // load them while they wait for a row's sum.
+  template <typename A>
+  static __device__ __forceinline__ Coef<A> load(const Params<A>& params, int c) {
+    return {params.weight[c], params.bias[c], params.threshold(c)};
+  }
   // Eq. (2): y = scale * x + bias with scale = weight * rstd, from a channel's
   // parameters.
   template <typename A>
@@ -26,14 +71,34 @@ struct Frn {
     params.scale = mul_rn(params.scale, rstd);
     return params;
   }
+  // The same from stats, (N, C): what the forward kept.
+  template <typename A>
+  static __device__ __forceinline__ A saved_rstd(const Params<A>& params, const A* stats,
+                                                 int64_t image, int c) {
+    return stats[image * params.channels + c];
+  }
+  template <typename A>
+  static __device__ __forceinline__ Coef<A> saved_coef(const Params<A>& params, const A* stats,
+                                                       int64_t image, int c) {
+    return coef(load(params, c), saved_rstd(params, stats, image, c));
+  }
   template <typename A>
   static __device__ __forceinline__ A value(A x, const Coef<A>& coef) {
     return fma_rn(x, coef.scale, coef.bias);
   }
+  // Eq. (3): whether the threshold takes the place of y, and the threshold.
+  template <typename A>
+  static __device__ __forceinline__ bool drops(A y, const Coef<A>& coef) {
+    return tau_wins(y, coef.tau);
+  }
+  template <typename A>
+  static __device__ __forceinline__ A floor(const Coef<A>& coef) {
+    return coef.tau;
+  }
 
   // The backward's sum over a row goes on with x and the gradient g of y.
   template <typename A>
-  static __device__ __forceinline__ A add_backward(A x, A g, A sum) {
+  static __device__ __forceinline__ A add_backward(A x, A g, const Coef<A>& /*coef*/, A sum) {
     return fma_rn(g, x, sum);
   }
   // dx = scale * g - x * pull with pull = scale * rstd^2 * mean(g * x),

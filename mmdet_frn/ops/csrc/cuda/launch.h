@@ -1,5 +1,5 @@
-// What the launchers share: dtype dispatch, kernel arguments from tensors, the
-// launch itself.
+// What the launchers share: dtype dispatch, pointers of tensors, the launch
+// itself.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,18 +8,11 @@
 
 #include <utility>
 
-#include "../frn.h"
 #include "args.cuh"
 #include "device.h"
 #include "plan.h"
 
 namespace mmdet_frn {
-
-// Channels-last memory; the callers have set the device.
-void forward_channels(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd);
-// sums: (kRowSums, N, C), filled.
-void backward_channels(const FrnArgs& args, const at::Tensor& dz, const at::Tensor& rstd,
-                       const FrnGrads& grads, const at::Tensor& sums);
 
 template <typename F>
 void dispatch_dtype(at::ScalarType dtype, F&& f) {
@@ -45,46 +38,6 @@ const T* read_ptr(const at::Tensor& t) {
 template <typename T>
 T* write_ptr(const at::Tensor& t) {
   return t.defined() ? static_cast<T*>(t.mutable_data_ptr()) : nullptr;
-}
-
-template <typename A>
-Params<A> make_params(const FrnArgs& args) {
-  Params<A> p;
-  p.weight = read_ptr<A>(args.weight);
-  p.bias = read_ptr<A>(args.bias);
-  p.tau = read_ptr<A>(args.tau);
-  p.eps = read_ptr<A>(args.eps);
-  p.eps_step = args.eps.defined() && args.eps.numel() > 1 ? 1 : 0;
-  p.eps_value = static_cast<A>(args.eps_value);
-  return p;
-}
-
-template <typename T>
-ForwardArgs<T> make_forward_args(const FrnArgs& args, const at::Tensor& z, const at::Tensor& rstd) {
-  ForwardArgs<T> a;
-  a.x = read_ptr<T>(args.x);
-  a.residual = read_ptr<T>(args.residual);
-  a.z = write_ptr<T>(z);
-  a.rstd = write_ptr<acc_t<T>>(rstd);
-  a.params = make_params<acc_t<T>>(args);
-  return a;
-}
-
-template <typename T>
-BackwardArgs<T> make_backward_args(const FrnArgs& args, const at::Tensor& dz,
-                                   const at::Tensor& rstd, const FrnGrads& grads,
-                                   const at::Tensor& sums) {
-  BackwardArgs<T> a;
-  a.x = read_ptr<T>(args.x);
-  a.dz = read_ptr<T>(dz);
-  a.residual = read_ptr<T>(args.residual);
-  a.dx = write_ptr<T>(grads.dx);
-  a.dresidual = write_ptr<T>(grads.dresidual);
-  a.rstd = read_ptr<acc_t<T>>(rstd);
-  a.sums = write_ptr<acc_t<T>>(sums);
-  a.sums_step = args.n * args.c;
-  a.params = make_params<acc_t<T>>(args);
-  return a;
 }
 
 // Whether rows of `len` elements are whole 16-byte packs and all given tensors

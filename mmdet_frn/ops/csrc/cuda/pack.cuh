@@ -1,16 +1,20 @@
 // The op on one 16-byte pack of a row, as every kernel applies it: the norm,
 // the residual and the threshold. The norm's own arithmetic is the argument
-// Norm, see frn_norm.cuh.
+// Norm, see frn_norm.cuh and group_norm.cuh.
 #pragma once
 
-#include "params.cuh"
+#include "math.cuh"
 
 namespace mmdet_frn {
 
-template <typename Norm, typename A>
-__device__ __forceinline__ Coef<A> make_coef(const Params<A>& params, int c, A rstd) {
-  return Norm::coef(load_params(params, c), rstd);
-}
+// The backward's sums of one row, in this order; stored as [kRowSums][N * C].
+enum RowSum { kSumGX, kSumG, kSumTau };
+constexpr int kRowSums = 3;
+
+template <typename Norm, typename T>
+using CoefOf = typename Norm::template Coef<acc_t<T>>;
+template <typename Norm, typename T>
+using PullOf = typename Norm::template Pull<acc_t<T>>;
 
 // In the functions below a pack belongs to one row (kRows == 1) or, in
 // channels-last memory, each of its elements to a row of its own.
@@ -19,7 +23,7 @@ __device__ __forceinline__ Coef<A> make_coef(const Params<A>& params, int c, A r
 // given.
 template <typename Norm, typename T, bool kResidual, int kRows>
 __device__ __forceinline__ void apply_forward(Vec& v, const Vec& residual,
-                                              const Coef<acc_t<T>> (&coef)[kRows]) {
+                                              const CoefOf<Norm, T> (&coef)[kRows]) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   A y[kSize], r[kSize];
@@ -27,10 +31,10 @@ __device__ __forceinline__ void apply_forward(Vec& v, const Vec& residual,
   if constexpr (kResidual) unpack_vec<T>(residual, r);
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
-    const Coef<A>& f = coef[kRows == 1 ? 0 : i];
+    const CoefOf<Norm, T>& f = coef[kRows == 1 ? 0 : i];
     y[i] = Norm::value(y[i], f);
     if constexpr (kResidual) y[i] = add_rn(y[i], r[i]);
-    y[i] = tau_wins(y[i], f.tau) ? f.tau : y[i];
+    y[i] = Norm::drops(y[i], f) ? Norm::floor(f) : y[i];
   }
   pack_vec<T>(y, v);
 }
@@ -39,7 +43,7 @@ __device__ __forceinline__ void apply_forward(Vec& v, const Vec& residual,
 // to the rows' sums.
 template <typename Norm, typename T, bool kResidual, int kRows>
 __device__ __forceinline__ void mask_and_sum(const Vec& x_pack, Vec& g_pack, const Vec& residual,
-                                             const Coef<acc_t<T>> (&coef)[kRows],
+                                             const CoefOf<Norm, T> (&coef)[kRows],
                                              acc_t<T> (&sums)[kRows][kRowSums]) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
@@ -49,15 +53,15 @@ __device__ __forceinline__ void mask_and_sum(const Vec& x_pack, Vec& g_pack, con
   if constexpr (kResidual) unpack_vec<T>(residual, r);
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
-    const Coef<A>& f = coef[kRows == 1 ? 0 : i];
+    const CoefOf<Norm, T>& f = coef[kRows == 1 ? 0 : i];
     A(&sum)[kRowSums] = sums[kRows == 1 ? 0 : i];
     A y = Norm::value(x[i], f);
     if constexpr (kResidual) y = add_rn(y, r[i]);
-    const bool below = tau_wins(y, f.tau);
+    const bool below = Norm::drops(y, f);
     sum[kSumTau] = add_rn(sum[kSumTau], below ? g[i] : A(0));
     g[i] = below ? A(0) : g[i];
     sum[kSumG] = add_rn(sum[kSumG], g[i]);
-    sum[kSumGX] = Norm::add_backward(x[i], g[i], sum[kSumGX]);
+    sum[kSumGX] = Norm::add_backward(x[i], g[i], f, sum[kSumGX]);
   }
   pack_vec<T>(g, g_pack);
 }
@@ -65,8 +69,8 @@ __device__ __forceinline__ void mask_and_sum(const Vec& x_pack, Vec& g_pack, con
 // Turns a pack of x into one of dx.
 template <typename Norm, typename T, int kRows>
 __device__ __forceinline__ void apply_backward(Vec& x_pack, const Vec& g_pack,
-                                               const Coef<acc_t<T>> (&coef)[kRows],
-                                               const acc_t<T> (&pull)[kRows]) {
+                                               const CoefOf<Norm, T> (&coef)[kRows],
+                                               const PullOf<Norm, T> (&pull)[kRows]) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
   A x[kSize], g[kSize];

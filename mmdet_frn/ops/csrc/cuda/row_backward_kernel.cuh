@@ -24,7 +24,7 @@ namespace mmdet_frn {
 template <typename Norm, typename T, Scope kScope, int kPacks, bool kAligned>
 __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBackwardCut),
                                   min_blocks(kScope))
-    backward_row_kernel(const BackwardArgs<T> args, const RowShape shape) {
+    backward_row_kernel(const BackwardArgs<Norm, T> args, const RowShape shape) {
 #if __CUDA_ARCH__ < 900
   if constexpr (kScope == Scope::kCluster) return;  // never launched
 #endif
@@ -37,8 +37,8 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBack
   Vec x[kPacks], g[kPacks];
   load_row<kAligned>(x, args.x + offset, len, p.group);
   load_row<kAligned>(g, args.dz + offset, len, p.group);
-  const A rstd = args.rstd[p.row];
-  const Coef<A> coef[1] = {make_coef<Norm>(args.params, p.channel, rstd)};
+  const A rstd = args.stats[p.row];
+  const CoefOf<Norm, T> coef[1] = {Norm::coef(Norm::load(args.params, p.channel), rstd)};
   A sums[1][kRowSums] = {};
   if (args.residual == nullptr) {
 #pragma unroll

@@ -14,21 +14,28 @@
 
 namespace mmdet_frn {
 
-// The norm's sum over the thread's packs, over four independent chains.
+// The norm's sums over the thread's packs, over four independent chains. Past
+// the row's end x reads as 0, which only a sum about 0 may take in.
 template <typename Norm, typename T, int kPacks>
-__device__ __forceinline__ acc_t<T> sum_packs(const Vec (&v)[kPacks]) {
+__device__ __forceinline__ void sum_packs(const Vec (&v)[kPacks], int len, LaneGroup g,
+                                          acc_t<T> pivot, acc_t<T> (&sums)[Norm::kStats]) {
   using A = acc_t<T>;
   constexpr int kSize = Packed<T>::kSize;
-  A part[4] = {A(0), A(0), A(0), A(0)};
+  A part[4][Norm::kStats] = {};
 #pragma unroll
   for (int k = 0; k < kPacks; ++k) {
+    const int left = len - (g.first + k * g.width + g.lane) * kSize;
     A x[kSize];
     unpack_vec<T>(v[k], x);
 #pragma unroll
-    for (int i = 0; i < kSize; ++i)
-      part[(k * kSize + i) % 4] = Norm::add(x[i], part[(k * kSize + i) % 4]);
+    for (int i = 0; i < kSize; ++i) {
+      if (!Norm::kPivoted || i < left) Norm::add(x[i], pivot, part[(k * kSize + i) % 4]);
+    }
   }
-  return add_rn(add_rn(part[0], part[1]), add_rn(part[2], part[3]));
+#pragma unroll
+  for (int s = 0; s < Norm::kStats; ++s) {
+    sums[s] = add_rn(add_rn(part[0][s], part[1][s]), add_rn(part[2][s], part[3][s]));
+  }
 }
 
 // kAligned: every row of every tensor starts on 16 bytes and is made of whole
@@ -36,7 +43,7 @@ __device__ __forceinline__ acc_t<T> sum_packs(const Vec (&v)[kPacks]) {
 template <typename Norm, typename T, Scope kScope, int kPacks, bool kAligned>
 __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kForwardCut),
                                   min_blocks(kScope))
-    forward_row_kernel(const ForwardArgs<T> args, const RowShape shape) {
+    forward_row_kernel(const ForwardArgs<Norm, T> args, const RowShape shape) {
 #if __CUDA_ARCH__ < 900
   if constexpr (kScope == Scope::kCluster) return;  // never launched
 #endif
@@ -49,14 +56,15 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kForw
   Vec v[kPacks];
   load_row<kAligned>(v, args.x + offset, len, p.group);
   if (args.residual != nullptr) prefetch_row<T, kPacks>(args.residual + offset, len, p.group);
-  const Coef<A> params = load_params(args.params, p.channel);
+  const CoefOf<Norm, T> params = Norm::load(args.params, p.channel);
   const A abs_eps = args.params.abs_eps(p.channel);
-  A sum[1] = {sum_packs<Norm, T>(v)};
+  A sum[1];
+  sum_packs<Norm, T>(v, len, p.group, A(0), sum);
   sum_row<kScope>(sum, p.group.width);
 
   const A rstd = Norm::rstd(sum[0], A(shape.len), abs_eps);
-  if (p.leader) args.rstd[p.row] = rstd;
-  const Coef<A> coef[1] = {Norm::coef(params, rstd)};
+  if (p.leader) args.stats[p.row] = rstd;
+  const CoefOf<Norm, T> coef[1] = {Norm::coef(params, rstd)};
   if (args.residual == nullptr) {
 #pragma unroll
     for (int k = 0; k < kPacks; ++k) apply_forward<Norm, T, false>(v[k], v[k], coef);

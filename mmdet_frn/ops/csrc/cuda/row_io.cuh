@@ -85,6 +85,20 @@ __device__ __forceinline__ Vec load_slot(const T* row, int e, int len) {
   return load_part(row, e, len);
 }
 
+// Element e of a row.
+template <typename T>
+__device__ __forceinline__ acc_t<T> load_one(const T* row, int e) {
+  acc_t<T> value[Packed<T>::kSize];
+  unpack_vec<T>(load_part(row, e, e + 1), value);
+  return value[0];
+}
+
+// Which of `count` elements, or pixels, a sum is taken about: one that is not at
+// the border of a feature map whose width is a power of two.
+__device__ __forceinline__ int pivot_place(int count) {
+  return static_cast<int>(static_cast<int64_t>(count) * 2 / 3);
+}
+
 // Elements [from, to) of pack or slot `v`, whose first element is element e of
 // the row.
 template <typename T>

@@ -1,6 +1,7 @@
-// FRN (+ residual) (+ TLU) for rows too long to stay on chip, (N, C, *) memory:
-// a kernel that sums each chunk of a row, and one that adds up the chunks' sums
-// and applies them.
+// A norm (+ residual) (+ threshold) for rows too long to stay on chip, (N, C, *)
+// memory: a kernel that sums each chunk of a row, and one that adds up the
+// chunks' sums and applies them. Where rows share their statistics
+// (Norm::kGrouped), the kernels of group_sums_kernel.cuh between the two add up.
 //
 // Shapes and dtypes as in the row kernels; partial: (sums, rows, chunks) in
 // accumulation type.
@@ -30,6 +31,7 @@ struct Chunk {
   int index;       // within the row
   int len;         // elements
   int64_t offset;  // of its first element in the tensor
+  int64_t image;
   int channel;
 
   __device__ __forceinline__ Chunk(const ChunkShape& s, int block) {
@@ -39,6 +41,7 @@ struct Chunk {
     const int64_t begin = index * kElements;
     len = static_cast<int>(s.len - begin < kElements ? s.len - begin : kElements);
     offset = (s.first_row + row) * s.len + begin;
+    image = (s.first_row + row) / s.channels;
     channel = static_cast<int>((s.first_row + row) % s.channels);
   }
 
@@ -68,30 +71,48 @@ __device__ __forceinline__ void sum_chunks(A (&sums)[kSums], const A* partial, i
 
 template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    forward_chunk_sum_kernel(const ForwardArgs<T> args, const ChunkShape shape, acc_t<T>* partial) {
+    forward_chunk_sum_kernel(const ForwardArgs<Norm, T> args, const ChunkShape shape,
+                             acc_t<T>* partial) {
+  using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(blockIdx.x));
-  acc_t<T> sum[1] = {acc_t<T>(0)};
+  A pivot = A(0), sums[Norm::kStats] = {};
+  if constexpr (Norm::kPivoted) {
+    if (args.params.centered) pivot = load_one(args.x + chunk.offset, pivot_place(chunk.len));
+  }
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec v[kChunkRoundPacks];
     load_row<false>(v, args.x + chunk.offset, chunk.len, group);
-    sum[0] = add_rn(sum[0], sum_packs<Norm, T>(v));
+    A of_round[Norm::kStats];
+    sum_packs<Norm, T>(v, chunk.len, group, pivot, of_round);
+#pragma unroll
+    for (int s = 0; s < Norm::kStats; ++s) sums[s] = add_rn(sums[s], of_round[s]);
   }
-  sum_row<Scope::kBlock>(sum, 32);
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum[0];
+  sum_row<Scope::kBlock>(sums, 32);
+  if (threadIdx.x == 0) {
+    const int64_t step = gridDim.x;
+#pragma unroll
+    for (int s = 0; s < Norm::kStats; ++s) partial[s * step + blockIdx.x] = sums[s];
+    if constexpr (Norm::kPivoted) partial[Norm::kStats * step + blockIdx.x] = pivot;
+  }
 }
 
 template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    forward_chunk_apply_kernel(const ForwardArgs<T> args, const ChunkShape shape,
+    forward_chunk_apply_kernel(const ForwardArgs<Norm, T> args, const ChunkShape shape,
                                const acc_t<T>* partial) {
   using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
-  A sum[1];
-  sum_chunks(sum, partial + static_cast<int64_t>(chunk.row) * shape.chunks, 0, shape.chunks);
-  const A rstd = Norm::rstd(sum[0], A(shape.len), args.params.abs_eps(chunk.channel));
-  if (chunk.index == 0 && threadIdx.x == 0) args.rstd[shape.first_row + chunk.row] = rstd;
-  const Coef<A> coef[1] = {make_coef<Norm>(args.params, chunk.channel, rstd)};
+  CoefOf<Norm, T> coef[1];
+  if constexpr (Norm::kGrouped) {
+    coef[0] = Norm::saved_coef(args.params, args.stats, chunk.image, chunk.channel);
+  } else {
+    A sum[1];
+    sum_chunks(sum, partial + static_cast<int64_t>(chunk.row) * shape.chunks, 0, shape.chunks);
+    const A rstd = Norm::rstd(sum[0], A(shape.len), args.params.abs_eps(chunk.channel));
+    if (chunk.index == 0 && threadIdx.x == 0) args.stats[shape.first_row + chunk.row] = rstd;
+    coef[0] = Norm::coef(Norm::load(args.params, chunk.channel), rstd);
+  }
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec v[kChunkRoundPacks], r[kChunkRoundPacks];
@@ -113,8 +134,8 @@ __global__ void __launch_bounds__(kChunkThreads)
 
 // Loads one round of x and dz, turns dz into g and adds to the sums.
 template <typename Norm, typename T>
-__device__ __forceinline__ void mask_round(const BackwardArgs<T>& args, const Chunk<T>& chunk,
-                                           LaneGroup group, const Coef<acc_t<T>> (&coef)[1],
+__device__ __forceinline__ void mask_round(const BackwardArgs<Norm, T>& args, const Chunk<T>& chunk,
+                                           LaneGroup group, const CoefOf<Norm, T> (&coef)[1],
                                            Vec (&x)[kChunkRoundPacks], Vec (&g)[kChunkRoundPacks],
                                            acc_t<T> (&sums)[1][kRowSums]) {
   load_row<false>(x, args.x + chunk.offset, chunk.len, group);
@@ -136,12 +157,12 @@ __device__ __forceinline__ void mask_round(const BackwardArgs<T>& args, const Ch
 
 template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    backward_chunk_sum_kernel(const BackwardArgs<T> args, const ChunkShape shape,
+    backward_chunk_sum_kernel(const BackwardArgs<Norm, T> args, const ChunkShape shape,
                               acc_t<T>* partial) {
   using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(blockIdx.x));
-  const A rstd = args.rstd[shape.first_row + chunk.row];
-  const Coef<A> coef[1] = {make_coef<Norm>(args.params, chunk.channel, rstd)};
+  const CoefOf<Norm, T> coef[1] = {
+      Norm::saved_coef(args.params, args.stats, chunk.image, chunk.channel)};
   A sums[1][kRowSums] = {};
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
@@ -162,22 +183,27 @@ __global__ void __launch_bounds__(kChunkThreads)
 
 template <typename Norm, typename T>
 __global__ void __launch_bounds__(kChunkThreads)
-    backward_chunk_apply_kernel(const BackwardArgs<T> args, const ChunkShape shape,
+    backward_chunk_apply_kernel(const BackwardArgs<Norm, T> args, const ChunkShape shape,
                                 const acc_t<T>* partial) {
   using A = acc_t<T>;
   const Chunk<T> chunk(shape, static_cast<int>(gridDim.x - 1 - blockIdx.x));
-  const int64_t row = shape.first_row + chunk.row;
-  A sums[kRowSums];
-  sum_chunks(sums, partial + static_cast<int64_t>(chunk.row) * shape.chunks,
-             static_cast<int64_t>(gridDim.x), shape.chunks);
-  if (chunk.index == 0 && threadIdx.x == 0 && args.sums != nullptr) {
+  const CoefOf<Norm, T> coef[1] = {
+      Norm::saved_coef(args.params, args.stats, chunk.image, chunk.channel)};
+  PullOf<Norm, T> pull[1];
+  if constexpr (Norm::kGrouped) {
+    pull[0] = Norm::saved_pull(args.params, args.pulls, chunk.image, chunk.channel);
+  } else {
+    const int64_t row = shape.first_row + chunk.row;
+    A sums[kRowSums];
+    sum_chunks(sums, partial + static_cast<int64_t>(chunk.row) * shape.chunks,
+               static_cast<int64_t>(gridDim.x), shape.chunks);
+    if (chunk.index == 0 && threadIdx.x == 0 && args.sums != nullptr) {
 #pragma unroll
-    for (int i = 0; i < kRowSums; ++i) args.sums[i * args.sums_step + row] = sums[i];
+      for (int i = 0; i < kRowSums; ++i) args.sums[i * args.sums_step + row] = sums[i];
+    }
+    if (args.dx == nullptr) return;
+    pull[0] = Norm::pull(sums[kSumGX], A(shape.len), coef[0].scale, args.stats[row]);
   }
-  if (args.dx == nullptr) return;
-  const A rstd = args.rstd[row];
-  const Coef<A> coef[1] = {make_coef<Norm>(args.params, chunk.channel, rstd)};
-  const A pull[1] = {Norm::pull(sums[kSumGX], A(shape.len), coef[0].scale, rstd)};
   LaneGroup group;
   for (int i = 0; i < kChunkRounds && chunk.round(i, group); ++i) {
     Vec x[kChunkRoundPacks], g[kChunkRoundPacks];

@@ -30,22 +30,33 @@ __device__ __forceinline__ A sum_column(A value, A (&shared)[kSumLanes][kSumLane
   return shared[threadIdx.y][threadIdx.x];
 }
 
-// partial (images, chunks, channels) -> out (images, channels): the sums, or
+// Where the sums of chunks of a launch lie: channel c and chunk k of image n at
+// n * chunks * channels + c * channel_step + k * chunk_step.
+struct PartShape {
+  int channels;
+  int chunks;
+  int64_t channel_step, chunk_step;
+};
+
+// partial, of images x chunks x channels -> out (images, channels): the sums, or
 // with kRstd rsqrt(sum / pixels + |eps|). One block per image and kSumLanes
 // channels; gridDim.y counts sums, partial_step and out_step elements apart.
 template <typename Norm, typename A, bool kRstd>
 __global__ void __launch_bounds__(kSumLanes* kSumLanes)
     chunks_to_rows_kernel(const A* partial, int64_t partial_step, A* out, int64_t out_step,
-                          const Params<A> params, int channels, int chunks, int64_t pixels) {
+                          const typename Norm::template Params<A> params, const PartShape shape,
+                          int64_t pixels) {
+  const int channels = shape.channels;
   __shared__ A shared[kSumLanes][kSumLanes];
   const int tiles = (channels + kSumLanes - 1) / kSumLanes;
   const int64_t image = blockIdx.x / tiles;
   const int c = static_cast<int>(blockIdx.x % tiles * kSumLanes + threadIdx.x);
   A sum = A(0);
   if (c < channels) {
-    const A* from = partial + blockIdx.y * partial_step + image * chunks * channels + c;
-    for (int k = static_cast<int>(threadIdx.y); k < chunks; k += kSumLanes) {
-      sum = add_rn(sum, from[static_cast<int64_t>(k) * channels]);
+    const A* from = partial + blockIdx.y * partial_step + image * shape.chunks * channels +
+                    c * shape.channel_step;
+    for (int k = static_cast<int>(threadIdx.y); k < shape.chunks; k += kSumLanes) {
+      sum = add_rn(sum, from[k * shape.chunk_step]);
     }
   }
   sum = sum_column(sum, shared);
@@ -54,11 +65,11 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
   out[blockIdx.y * out_step + image * channels + c] = sum;
 }
 
-template <typename A>
+template <typename Norm, typename A>
 struct ParamGradArgs {
-  const A* sums;  // (3, n, channels), see RowSum
-  const A* rstd;  // (n, channels)
-  Params<A> params;
+  const A* sums;   // (3, n, channels), see RowSum
+  const A* stats;  // see args.cuh
+  typename Norm::template Params<A> params;
   int64_t n;
   int channels;
   // (channels,) each, or null. deps: per channel, also where eps is one number.
@@ -72,7 +83,7 @@ struct ParamGradArgs {
 // dbias, dtau, deps.
 template <typename Norm, typename A>
 __global__ void __launch_bounds__(kSumLanes* kSumLanes)
-    param_grad_kernel(const ParamGradArgs<A> args) {
+    param_grad_kernel(const ParamGradArgs<Norm, A> args) {
   __shared__ A shared[kSumLanes][kSumLanes];
   A* const outs[4] = {args.dweight, args.dbias, args.dtau, args.deps};
   A* const out = blockIdx.y < 2 ? (blockIdx.y == 0 ? outs[0] : outs[1])
@@ -89,21 +100,25 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
       } else if (blockIdx.y == 2) {
         sum = add_rn(sum, args.sums[kSumTau * step + row]);
       } else {
-        const A rstd = args.rstd[row];
+        const A rstd = Norm::saved_rstd(args.params, args.stats, n, c);
         const A sum_gx = args.sums[kSumGX * step + row];
-        const A value =
-            blockIdx.y == 3 ? Norm::eps_grad(sum_gx, rstd) : Norm::weight_grad(sum_gx, rstd);
+        A value = Norm::weight_grad(sum_gx, rstd);
+        if constexpr (Norm::kLearnsEps) {
+          if (blockIdx.y == 3) value = Norm::eps_grad(sum_gx, rstd);
+        }
         sum = add_rn(sum, value);
       }
     }
   }
   sum = sum_column(sum, shared);
   if (threadIdx.y > 0 || c >= args.channels) return;
-  if (blockIdx.y == 3) {
-    // d|eps| / deps is 0 at 0, as autograd's abs has it.
-    const A eps = args.params.eps[c * args.params.eps_step];
-    const A sign = eps > A(0) ? A(1) : (eps < A(0) ? A(-1) : A(0));
-    sum = mul_rn(mul_rn(A(-0.5) * sign, args.params.weight[c]), sum);
+  if constexpr (Norm::kLearnsEps) {
+    if (blockIdx.y == 3) {
+      // d|eps| / deps is 0 at 0, as autograd's abs has it.
+      const A eps = args.params.eps[c * args.params.eps_step];
+      const A sign = eps > A(0) ? A(1) : (eps < A(0) ? A(-1) : A(0));
+      sum = mul_rn(mul_rn(A(-0.5) * sign, args.params.weight[c]), sum);
+    }
   }
   out[c] = sum;
 }
