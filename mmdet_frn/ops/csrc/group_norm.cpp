@@ -139,6 +139,13 @@ TORCH_LIBRARY_IMPL(mmdet_frn, CPU, m) {
   m.impl("group_norm_backward", &backward<group_norm_backward_cpu>);
 }
 
+#ifdef MMDET_FRN_WITH_CUDA
+TORCH_LIBRARY_IMPL(mmdet_frn, CUDA, m) {
+  m.impl("group_norm_forward", &forward<group_norm_forward_cuda>);
+  m.impl("group_norm_backward", &backward<group_norm_backward_cuda>);
+}
+#endif
+
 TORCH_LIBRARY_IMPL(mmdet_frn, Meta, m) {
   m.impl("group_norm_forward", &forward_meta);
   m.impl("group_norm_backward", &backward_meta);

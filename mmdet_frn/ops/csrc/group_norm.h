@@ -37,6 +37,7 @@ struct GroupGrads {
 // y = fma(x, weight * rstd, bias - mean * weight * rstd) [+ residual], all in acc. With tau, z = y
 // < tau || isnan(tau) ? tau : y. With relu, z = y <= 0 ? 0 : y.
 void group_norm_forward_cpu(const GroupArgs& args, const at::Tensor& z, const at::Tensor& stats);
+void group_norm_forward_cuda(const GroupArgs& args, const at::Tensor& z, const at::Tensor& stats);
 
 // dz has x's dtype and layout. With y as in forward, bit for bit, and means over a group
 //   g = z is y ? dz : 0                       dresidual = g
@@ -46,5 +47,7 @@ void group_norm_forward_cpu(const GroupArgs& args, const at::Tensor& z, const at
 //   dtau = sum_n sum(dz - g)
 void group_norm_backward_cpu(const GroupArgs& args, const at::Tensor& dz, const at::Tensor& stats,
                              const GroupGrads& grads);
+void group_norm_backward_cuda(const GroupArgs& args, const at::Tensor& dz, const at::Tensor& stats,
+                              const GroupGrads& grads);
 
 }  // namespace mmdet_frn

@@ -46,7 +46,8 @@ def prepare(folder: Path, planted: tuple[str, str, str] | None = None) -> None:
     """
     found = dict.fromkeys(EDITS, 0)
     number = iter(range(10**6))
-    for path in (CSRC / 'frn.h', *sorted((CSRC / 'cuda').iterdir())):
+    headers = [CSRC / name for name in ('frn.h', 'group_norm.h')]
+    for path in (*headers, *sorted((CSRC / 'cuda').iterdir())):
         text = path.read_text(encoding='utf-8')
         if planted is not None and path.name == planted[0]:
             assert text.count(planted[1]) == 1, f'{planted[1]!r} must be once in {path.name}'

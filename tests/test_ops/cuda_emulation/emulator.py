@@ -1,4 +1,4 @@
-"""Run the emulated op on torch tensors, forward and backward."""
+"""Run the emulated ops on torch tensors, forward and backward."""
 
 import ctypes
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from frn_equations import Inputs
+from group_equations import GroupInputs
 from torch import Tensor
 
 # Places in kDevices of machine/machine.h.
@@ -23,14 +24,14 @@ class Call(ctypes.Structure):
     """The struct Call of entry.cpp."""
 
     TENSORS = (
-        *('x', 'weight', 'bias', 'eps', 'tau', 'residual', 'z', 'rstd'),
+        *('x', 'weight', 'bias', 'eps', 'tau', 'residual', 'z', 'stats'),
         *('dz', 'dx', 'dweight', 'dbias', 'deps', 'dtau', 'dresidual'),
     )
     _fields_ = [
         *((name, Buffer) for name in TENSORS),
         ('eps_value', ctypes.c_double),
-        *((name, ctypes.c_int64) for name in ('n', 'c', 'hw')),
-        ('channels_last', ctypes.c_int),
+        *((name, ctypes.c_int64) for name in ('n', 'c', 'hw', 'groups')),
+        *((name, ctypes.c_int) for name in ('channels_last', 'centered', 'relu')),
     ]
 
 
@@ -67,16 +68,16 @@ class Emulator:
 
     def run(
         self,
-        inputs: Inputs,
+        inputs: Inputs | GroupInputs,
         device: int = SM_90,
         order: int = ASCENDING,
         shift: dict[str, int] | None = None,
         unwanted: tuple[str, ...] = (),
     ) -> dict[str, Tensor]:
-        """Return z, rstd and the gradient of each tensor in ``inputs``, by name.
+        """Return z, the kept statistics and the gradient of each tensor in ``inputs``, by name.
 
         Args:
-            inputs: dense tensors; tau may be None here.
+            inputs: dense tensors, of FRN or of a group norm; tau may be None here.
             shift: elements by which a tensor misses a multiple of 256 bytes, by name, those of
                 gradients being dx and dresidual. Default none.
             unwanted: arguments whose gradient is not asked for.
@@ -90,6 +91,11 @@ class Emulator:
         self.library.emulation_reset(device, order)
         call = Call(n=x.shape[0], c=x.shape[1], hw=x[0, 0].numel())
         call.channels_last = x.shape[1] > 1 and (call.hw == 1 or not x.is_contiguous())
+        stats = x.shape[:2]
+        if isinstance(inputs, GroupInputs):
+            call.groups, call.centered = inputs.groups, inputs.centered
+            call.relu = inputs.act == 'relu'
+            stats = (2, x.shape[0], inputs.groups)
         given = {name: t.detach() for name, t in {**inputs.tensors(), 'dz': inputs.dz}.items()}
         for name, tensor in given.items():
             wide = name in {'weight', 'bias', 'eps', 'tau'}
@@ -97,7 +103,7 @@ class Emulator:
             self._place(call, name, given[name], READ, shift)
         if 'eps' not in given:
             call.eps_value = abs(inputs.eps)
-        outputs = {'z': torch.empty_like(x), 'rstd': x.new_empty(x.shape[:2], dtype=acc)}
+        outputs = {'z': torch.empty_like(x), 'stats': x.new_empty(stats, dtype=acc)}
         grads = {
             f'd{name}': torch.empty_like(given[name])
             for name in given

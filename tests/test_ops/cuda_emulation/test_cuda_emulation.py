@@ -161,7 +161,8 @@ def test_fixed_cases_reach_every_kernel(emulator):
         case.run(emulator, case.inputs())
     symbols = ['nm', '--demangle', '--defined-only', str(emulator.path)]
     listed = subprocess.run(symbols, capture_output=True, text=True, check=True).stdout.splitlines()
-    kernels = {line.split(' ', 2)[2] for line in listed if '_kernel<' in line}
+    names = {line.split(' ', 2)[2] for line in listed if '_kernel<' in line}
+    kernels = {name for name in names if 'mmdet_frn::Group' not in name}
     assert len(kernels) > 100
     assert kernels - emulator.reached == set()
 
@@ -233,7 +234,7 @@ def test_a_rows_bits_do_not_depend_on_its_batch(emulator, dtype, packs):
         for name, value in vars(whole).items()
     }
     full, part = emulator.run(whole), emulator.run(Inputs(**one))
-    for name in ('z', 'rstd', 'x', 'residual'):
+    for name in ('z', 'stats', 'x', 'residual'):
         assert same_bits(full[name][1:2], part[name]), name
 
 

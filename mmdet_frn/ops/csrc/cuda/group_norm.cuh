@@ -1,0 +1,146 @@
+// The arithmetic of a norm over groups of channels, GN, LN over (C, H, W) and
+// IN, and without the mean GFRN and LFRN; as frn_norm.cuh, but the rows of a
+// group share their statistics. In both layouts kernels sum parts of a row, one
+// adds up what belongs to a group (group_sums_kernel.cuh), and the parts are
+// read again.
+#pragma once
+
+#include "math.cuh"
+
+namespace mmdet_frn {
+
+struct Group {
+  // The sums of a part are about one of its elements, the pivot: the mean may be
+  // far larger than the deviation.
+  static constexpr bool kGrouped = true;
+  static constexpr bool kPivoted = true;
+  static constexpr bool kLearnsEps = false;
+  enum Stat { kFirst, kSquares, kStats };
+
+  template <typename A>
+  struct Params {
+    const A* weight;
+    const A* bias;
+    const A* tau;  // null: no TLU
+    bool relu;
+    bool centered;  // false: pivots and means are 0
+    A eps;
+    int channels;
+    int group;       // channels of a group
+    int groups;      // of an image
+    int64_t images;  // of the tensor
+    int64_t pixels;
+
+    __device__ __forceinline__ int64_t group_of(int64_t image, int c) const {
+      return image * groups + c / group;
+    }
+    __device__ __forceinline__ A count() const { return A(group) * A(pixels); }
+  };
+
+  template <typename A>
+  struct Coef {
+    A scale;  // weight * rstd
+    A shift;  // bias - mean * scale
+    A floor;
+    A mean;
+    bool relu;
+  };
+
+  template <typename A>
+  struct Pull {
+    A slope, offset;
+  };
+
+  template <typename A>
+  static __device__ __forceinline__ void add(A x, A pivot, A (&sums)[kStats]) {
+    const A d = add_rn(x, -pivot);
+    sums[kFirst] = add_rn(sums[kFirst], d);
+    sums[kSquares] = fma_rn(d, d, sums[kSquares]);
+  }
+  // Adds the sums of a part of `count` elements, `step` apart and with the pivot
+  // last, to a group's totals of x and x^2.
+  template <typename A>
+  static __device__ __forceinline__ void add_part(const A* part, int64_t step, double count,
+                                                  double (&totals)[kStats]) {
+    const double first = part[kFirst * step], pivot = part[kStats * step];
+    totals[kFirst] += first + count * pivot;
+    totals[kSquares] += part[kSquares * step] + pivot * (2 * first + count * pivot);
+  }
+  // mean and rstd of a group from its totals. In fp64, which has the digits that
+  // the difference of two large numbers needs.
+  template <typename A>
+  static __device__ __forceinline__ void finish(const double (&totals)[kStats],
+                                                const Params<A>& params, A& mean, A& rstd) {
+    const double count = static_cast<double>(params.group) * static_cast<double>(params.pixels);
+    const double first = params.centered ? totals[kFirst] / count : 0.0;
+    const double moment = totals[kSquares] / count - first * first;
+    mean = static_cast<A>(first);
+    rstd = static_cast<A>(rsqrt_acc((moment < 0 ? 0.0 : moment) + static_cast<double>(params.eps)));
+  }
+
+  // stats, (2, N, groups): mean and rstd.
+  template <typename A>
+  static __device__ __forceinline__ A saved_rstd(const Params<A>& params, const A* stats,
+                                                 int64_t image, int c) {
+    return stats[params.images * params.groups + params.group_of(image, c)];
+  }
+  // y = scale * x + shift.
+  template <typename A>
+  static __device__ __forceinline__ Coef<A> saved_coef(const Params<A>& params, const A* stats,
+                                                       int64_t image, int c) {
+    Coef<A> coef;
+    coef.mean = stats[params.group_of(image, c)];
+    coef.scale = mul_rn(params.weight[c], saved_rstd(params, stats, image, c));
+    coef.shift = fma_rn(-coef.mean, coef.scale, params.bias[c]);
+    coef.relu = params.relu;
+    coef.floor = params.relu ? A(0) : (params.tau == nullptr ? -A(INFINITY) : params.tau[c]);
+    return coef;
+  }
+  template <typename A>
+  static __device__ __forceinline__ A value(A x, const Coef<A>& coef) {
+    return fma_rn(x, coef.scale, coef.shift);
+  }
+  // Whether the threshold takes the place of y. A tie goes to y of a TLU, and to
+  // the 0 of a ReLU.
+  template <typename A>
+  static __device__ __forceinline__ bool drops(A y, const Coef<A>& coef) {
+    return tau_wins(y, coef.floor) || (coef.relu && y == A(0));
+  }
+  template <typename A>
+  static __device__ __forceinline__ A floor(const Coef<A>& coef) {
+    return coef.floor;
+  }
+
+  // The backward's sum over a row goes on with x - mean and the gradient g of y.
+  template <typename A>
+  static __device__ __forceinline__ A add_backward(A x, A g, const Coef<A>& coef, A sum) {
+    return fma_rn(g, add_rn(x, -coef.mean), sum);
+  }
+  // With x_hat = (x - mean) * rstd, from a group's sums of weight * g * x_hat
+  // and weight * g: dx = scale * g - (x - mean) * slope - offset.
+  template <typename A>
+  static __device__ __forceinline__ Pull<A> pull(const Params<A>& params, A sum_wgx, A sum_wg,
+                                                 A rstd) {
+    const A count = params.count();
+    return {mul_rn(rstd, mul_rn(rstd, sum_wgx / count)),
+            params.centered ? mul_rn(rstd, sum_wg / count) : A(0)};
+  }
+  template <typename A>
+  static __device__ __forceinline__ Pull<A> saved_pull(const Params<A>& params,
+                                                       const Pull<A>* pulls, int64_t image, int c) {
+    return pulls[params.group_of(image, c)];
+  }
+  template <typename A>
+  static __device__ __forceinline__ A dx(A x, A g, const Coef<A>& coef, const Pull<A>& pull) {
+    const A direct = fma_rn(coef.scale, g, -pull.offset);
+    return fma_rn(-add_rn(x, -coef.mean), pull.slope, direct);
+  }
+
+  // What a row adds to the gradient of weight: nothing where the squares overflowed.
+  template <typename A>
+  static __device__ __forceinline__ A weight_grad(A sum_gx, A rstd) {
+    return rstd == A(0) ? A(0) : mul_rn(sum_gx, rstd);
+  }
+};
+
+}  // namespace mmdet_frn

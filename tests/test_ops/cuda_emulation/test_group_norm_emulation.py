@@ -1,0 +1,223 @@
+"""The CUDA kernels of the norms over groups, executed on the CPU, against PyTorch's in fp64.
+
+MMDET_FRN_EMULATED_CASES: how many random cases to run besides the fixed ones. Default 4 here.
+"""
+
+import os
+import random
+import subprocess
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from emulator import (
+    ASCENDING,
+    DESCENDING,
+    RANDOM,
+    SM_80,
+    SM_90,
+    SMALL_SM_75,
+    TYPES,
+    Emulator,
+)
+from frn_equations import assert_matches, channels_last, contiguous, rows
+from group_equations import GroupInputs, expected, make_inputs
+from test_cuda_emulation import NAMES, SHIFTED, same_bits
+
+OPTIONS = (
+    dict(),
+    dict(act='relu', residual=True),
+    dict(centered=False, residual=True, unwanted=('bias', 'residual')),
+    dict(act=None, unwanted=('x',)),
+    dict(centered=False, act='relu', unwanted=('weight', 'bias')),
+    dict(residual=True, unwanted=('weight', 'tau')),
+    dict(act=None, residual=True),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    shape: tuple
+    groups: int
+    dtype: torch.dtype
+    layout: object = contiguous
+    device: int = SM_90
+    shift: int = 0  # elements; each tensor is shifted by another multiple
+    centered: bool = True
+    act: str | None = 'tlu'
+    residual: bool = False
+    mean: float = 0.5
+    unwanted: tuple = ()
+
+    def __str__(self):
+        size = 'x'.join(map(str, self.shape))
+        dtype, layout = NAMES[self.dtype], self.layout.__name__
+        return f'{size}-{self.groups}-{dtype}-{layout}-{self.device}-{self.shift}'
+
+    def inputs(self) -> GroupInputs:
+        torch.manual_seed(0)
+        return make_inputs(
+            self.shape, self.groups, self.dtype, self.centered, self.act, self.residual,
+            self.layout, self.mean,
+        )  # fmt: skip
+
+    def run(self, emulator: Emulator, inputs: GroupInputs, order: int = ASCENDING) -> dict:
+        pack = 16 // self.dtype.itemsize
+        shift = {name: self.shift * (i + 1) % pack for i, name in enumerate(SHIFTED)}
+        return emulator.run(inputs, self.device, order, shift, self.unwanted)
+
+
+def make_cases() -> list[Case]:
+    """Every kernel: each dtype, layout and alignment; parts of rows; launches that are split."""
+    cases = []
+    for dtype in TYPES:
+        pack = 16 // dtype.itemsize
+        cases.append(Case((2, 6, 9, 7), 3, dtype, shift=1))
+        cases.append(Case((2, 4 * pack, 5, 8), 4, dtype, channels_last))
+        cases.append(Case((3, 4 * pack + 2, 9, 7), 2, dtype, channels_last, SMALL_SM_75, shift=1))
+    half, single = torch.float16, torch.float32
+    cases += [
+        Case((1, 4, 8200), 2, torch.float64, device=SM_80),  # rows of two chunks
+        Case((2, 4, 16400), 2, single, device=SMALL_SM_75, shift=3),  # a few groups at a time
+        Case((1, 2, 33000), 1, half),
+        Case((2, 10, 25), 5, half, device=SMALL_SM_75),
+        Case((1, 300, 2), 1, single),  # more channels of a group than a block has threads
+        Case((2, 288, 5, 3), 32, half, channels_last),  # more channels than a block takes
+        Case((2, 24, 40, 40), 3, half, channels_last),  # several chunks of pixels
+        Case((2, 6, 40, 41), 6, single, channels_last, SMALL_SM_75, shift=1),
+        Case((5, 40), 8, single),  # no spatial extent
+        Case((3, 1, 40), 1, single),
+    ]
+    return [replace(c, **OPTIONS[i % len(OPTIONS)]) for i, c in enumerate(cases)]
+
+
+def make_random_cases(count: int) -> list[Case]:
+    draw = random.Random(0)
+    cases = []
+    for _ in range(count):
+        spatial = draw.choice([(draw.randint(1, 700),), (draw.randint(1, 40), draw.randint(1, 40))])
+        channels, groups = draw.choice([(12, 12), (12, 3), (8, 1), (33, 3), (64, 32), (1, 1)])
+        shape = (draw.randint(2, 4), channels, *spatial)
+        layout = channels_last if len(shape) == 4 and draw.random() < 0.5 else contiguous
+        device, shift = draw.randrange(4), draw.choice([0, 0, 1, 3])
+        options = draw.choice(OPTIONS)
+        cases.append(Case(shape, groups, draw.choice(TYPES), layout, device, shift, **options))
+    return cases
+
+
+CASES = make_cases()
+RANDOM_CASES = make_random_cases(int(os.getenv('MMDET_FRN_EMULATED_CASES', '4')))
+
+
+def assert_case_matches(emulator: Emulator, case: Case) -> None:
+    inputs = case.inputs()
+    out = case.run(emulator, inputs)
+    desired = expected(inputs.requires_grad_())
+    assert set(out) == {'stats'} | set(desired) - set(case.unwanted)
+    terms = inputs.x.numel() // inputs.x.shape[1]
+    for name in sorted(set(out) - {'stats'}):
+        of_elements = name in {'x', 'z', 'residual'}
+        assert_matches(name, out[name], desired[name], 1 if of_elements else terms)
+    for order in (DESCENDING, RANDOM):
+        again = case.run(emulator, inputs, order)
+        for name, tensor in out.items():
+            assert same_bits(tensor, again[name]), f'{name} depends on the order of threads'
+
+
+@pytest.mark.parametrize('case', CASES, ids=str)
+def test_op_matches_fp64_in_every_order_of_threads(emulator, case):
+    assert_case_matches(emulator, case)
+
+
+def test_random_cases_match_fp64(emulator):
+    for case in RANDOM_CASES:
+        assert_case_matches(emulator, case)
+
+
+def test_fixed_cases_reach_every_kernel(emulator):
+    for case in CASES:
+        case.run(emulator, case.inputs())
+    symbols = ['nm', '--demangle', '--defined-only', str(emulator.path)]
+    listed = subprocess.run(symbols, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = {line.split(' ', 2)[2] for line in listed if '_kernel<' in line}
+    kernels = {name for name in names if 'mmdet_frn::Group' in name}
+    assert len(kernels) > 50
+    assert kernels - emulator.reached == set()
+
+
+def assert_ties_go_where_they_should(emulator: Emulator, case: Case) -> None:
+    """Y is the bias where x is 0 throughout: here at the threshold, and a TLU or ReLU follows."""
+    inputs = case.inputs()
+    inputs.x[0] = 0
+    threshold = inputs.tau if case.act == 'tlu' else torch.zeros_like(inputs.bias)
+    inputs.bias = threshold.clone()
+    out = emulator.run(inputs)
+    z = rows(threshold, inputs.x).expand_as(inputs.x)[0]
+    assert torch.equal(out['z'][0], z)
+    desired = expected(inputs.requires_grad_())
+    if case.act == 'relu':
+        assert_matches('bias', out['bias'], desired['bias'], 40)
+    else:  # torch.maximum halves a tie, which belongs to y
+        at_a_tie = inputs.dz[0].double().flatten(1).sum(1)
+        assert_matches('bias', out['bias'], desired['bias'] + at_a_tie / 2, 40)
+        assert_matches('tau', out['tau'], desired['tau'] - at_a_tie / 2, 40)
+
+
+@pytest.mark.parametrize('act', ['tlu', 'relu'])
+@pytest.mark.parametrize('layout', [contiguous, channels_last])
+def test_a_tie_goes_to_y_of_a_tlu_and_nowhere_in_a_relu(emulator, layout, act):
+    case = Case((2, 8, 5, 4), 2, torch.float32, layout, act=act)
+    assert_ties_go_where_they_should(emulator, case)
+
+
+@pytest.mark.parametrize('act', ['tlu', 'relu'])
+def test_a_nan_goes_through(emulator, act):
+    inputs = Case((2, 8, 5, 4), 2, torch.float32, act=act).inputs()
+    inputs.x[0, 0, 0, 0] = torch.nan
+    if act == 'tlu':
+        inputs.tau[5] = torch.nan
+    z = emulator.run(inputs)['z']
+    assert z[0, :4].isnan().all()  # the group of channels 0 to 3
+    assert not z[1, :4].isnan().any()
+    assert z[:, 5].isnan().all() == (act == 'tlu')
+    assert not z[:, 6:].isnan().any()
+
+
+LAYOUTS = [((2, 8, 1700), contiguous), ((2, 4, 8300), contiguous), ((2, 8, 33, 20), channels_last)]
+LAYOUT_IDS = ['chunk', 'chunks', 'channels_last']
+
+
+@pytest.mark.parametrize(('shape', 'layout'), LAYOUTS, ids=LAYOUT_IDS)
+def test_squares_that_overflow_give_the_bias(emulator, shape, layout):
+    inputs = Case(shape, 2, torch.float32, layout, centered=False, act=None).inputs()
+    inputs.x *= 1e20
+    out = emulator.run(inputs)
+    torch.testing.assert_close(out['z'], rows(inputs.bias, inputs.x).expand(shape).contiguous())
+    assert not out['x'].any()
+    assert not out['weight'].any()
+
+
+@pytest.mark.parametrize(('shape', 'layout'), LAYOUTS, ids=LAYOUT_IDS)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=NAMES.get)
+def test_a_mean_far_above_the_deviation(emulator, shape, layout, dtype):
+    inputs = Case(shape, 2, dtype, layout, act=None, mean=100.0).inputs()
+    stats = emulator.run(inputs)['stats'].double()
+    groups = inputs.x.double().reshape(shape[0], 2, -1)
+    torch.testing.assert_close(stats[0], groups.mean(2), rtol=1e-6, atol=0)
+    rstd = (groups.var(2, correction=0) + inputs.eps).rsqrt()
+    torch.testing.assert_close(stats[1], rstd, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize(('shape', 'layout'), LAYOUTS, ids=LAYOUT_IDS)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=NAMES.get)
+def test_bits_depend_neither_on_the_batch_nor_on_addresses(emulator, shape, layout, dtype):
+    inputs = Case((3, *shape[1:]), 2, dtype, layout, residual=True).inputs()
+    whole = emulator.run(inputs)
+    one = {name: layout(getattr(inputs, name)[1:2]) for name in ('x', 'residual', 'dz')}
+    part = emulator.run(replace(inputs, **one), SMALL_SM_75)
+    for name in ('z', 'x', 'residual'):
+        assert same_bits(whole[name][1:2], part[name]), name
+    assert same_bits(whole['stats'][:, 1:2], part['stats'])
+    shifted = emulator.run(inputs, shift={'x': 1, 'residual': 2, 'dz': 1, 'dx': 1})
+    for name, tensor in whole.items():
+        assert same_bits(tensor, shifted[name]), name
