@@ -28,7 +28,7 @@ OPTIONS = (
     dict(),
     dict(act='relu', residual=True),
     dict(centered=False, residual=True, unwanted=('bias', 'residual')),
-    dict(act=None, unwanted=('x',)),
+    dict(act=None, unwanted=('bias',)),
     dict(centered=False, act='relu', unwanted=('weight', 'bias')),
     dict(residual=True, unwanted=('weight', 'tau')),
     dict(act=None, residual=True),
@@ -88,7 +88,8 @@ def make_cases() -> list[Case]:
         Case((5, 40), 8, single),  # no spatial extent
         Case((3, 1, 40), 1, single),
     ]
-    return [replace(c, **OPTIONS[i % len(OPTIONS)]) for i, c in enumerate(cases)]
+    cases = [replace(c, **OPTIONS[i % len(OPTIONS)]) for i, c in enumerate(cases)]
+    return [*cases, Case((2, 6, 4, 5), 2, single, unwanted=('x',))]
 
 
 def make_random_cases(count: int) -> list[Case]:
