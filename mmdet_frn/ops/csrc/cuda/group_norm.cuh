@@ -64,7 +64,9 @@ struct Group {
                                                   double (&totals)[kStats]) {
     const double first = part[kFirst * step], pivot = part[kStats * step];
     totals[kFirst] += first + count * pivot;
-    totals[kSquares] += part[kSquares * step] + pivot * (2 * first + count * pivot);
+    totals[kSquares] += part[kSquares * step];
+    // Sums about 0 are left alone: of large x the first may be infinite.
+    if (pivot != 0) totals[kSquares] += pivot * (2 * first + count * pivot);
   }
   // mean and rstd of a group from its totals. In fp64, which has the digits that
   // the difference of two large numbers needs.
