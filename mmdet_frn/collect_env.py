@@ -71,16 +71,21 @@ def describe_mmcv_ops() -> str:
 
 
 def describe_own_ops() -> str:
-    """Return whether the fused ops are compiled, for what, and their self-check on each GPU."""
+    """Return whether the fused ops are compiled, for what, and their self-checks on each GPU."""
     ops = importlib.import_module('mmdet_frn.ops')
     if not ops.is_compiled():
         return 'not compiled: the reference in plain PyTorch is used'
-    if not ops.library.has_kernels('cuda'):
+    with_kernels = ops.library.ops_with_kernels('cuda')
+    if not with_kernels:
         return 'compiled, without CUDA kernels'
     torch = importlib.import_module('torch')
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    verdicts = [f'GPU {index}: {ops.self_check.describe(index)}' for index in range(count)]
-    return ', '.join(['compiled, with CUDA kernels', *verdicts])
+    verdicts = [
+        f'GPU {index}: {op} {ops.self_check.describe(op, index)}'
+        for index in range(count)
+        for op in with_kernels
+    ]
+    return ', '.join([f'compiled, with CUDA kernels of {" and ".join(with_kernels)}', *verdicts])
 
 
 def describe_own_package() -> str:

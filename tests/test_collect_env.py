@@ -88,9 +88,13 @@ def test_report_names_the_self_check_of_each_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(ops, 'is_compiled', lambda: True)
-    monkeypatch.setattr(ops.library, 'has_kernels', lambda device_type: True)
-    monkeypatch.setattr(ops.self_check, '_verdicts', {0: '', 1: 'z of float16 is off by 1'})
+    monkeypatch.setattr(ops.library, 'ops_with_kernels', lambda device: ['frn', 'group_norm'])
+    verdicts = {(op, index): '' for op in ('frn', 'group_norm') for index in (0, 1)}
+    verdicts['group_norm', 1] = 'z of float16 is off by 1'
+    monkeypatch.setattr(ops.self_check, '_verdicts', verdicts)
     assert report.describe_own_ops() == (
-        'compiled, with CUDA kernels, GPU 0: self-check passed, GPU 1: self-check FAILED, '
+        'compiled, with CUDA kernels of frn and group_norm, '
+        'GPU 0: frn self-check passed, GPU 0: group_norm self-check passed, '
+        'GPU 1: frn self-check passed, GPU 1: group_norm self-check FAILED, '
         'the reference is used: z of float16 is off by 1'
     )

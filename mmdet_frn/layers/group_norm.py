@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmdet_frn.ops import group_norm
-from mmdet_frn.ops.library import runs_fused_op
+from mmdet_frn.ops.library import runs_fused
 
 from .tlu import TLU
 
@@ -38,7 +38,7 @@ def forward_act(
     residual: Tensor | None = None,
 ) -> Tensor | None:
     """Return act(norm(x) [+ residual]) in one op for what :func:`fuses`; None: PyTorch's shall."""
-    if not runs_fused_op('group_norm', x.device):
+    if not runs_fused('group_norm', x.device):
         return None
     if isinstance(norm, nn.GroupNorm):
         num_groups = norm.num_groups

@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import fused, reference
 from .checks import check_group_arguments
-from .library import has_op, runs_fused_op
+from .library import has_op, runs_fused
 
 
 def evonorm_s0(
@@ -45,7 +45,7 @@ def evonorm_s0(
         args = (x, num_groups, weight, bias, v, eps)
         if has_torch_function_unary(x):
             return handle_torch_function(evonorm_s0, (x,), *args)
-        if isinstance(x, Tensor) and runs_fused_op('evonorm_s0', x.device):
+        if isinstance(x, Tensor) and runs_fused('evonorm_s0', x.device):
             return _fused(*args)
         return _on_reference(*args)
     return _scripted(x, num_groups, weight, bias, v, eps)

@@ -39,7 +39,7 @@ def frn(x: Tensor, weight: Tensor, bias: Tensor, eps: float | Tensor = 1e-6) -> 
     if not torch.jit.is_scripting():
         if has_torch_function_unary(x):
             return handle_torch_function(frn, (x,), x, weight, bias, eps)
-        if isinstance(x, Tensor) and runs_fused(x.device):
+        if isinstance(x, Tensor) and runs_fused('frn', x.device):
             return _fused(x, weight, bias, eps)
         check_arguments(x, dict(weight=weight, bias=bias), eps)
         return reference.frn(x, weight, bias, eps)
@@ -75,7 +75,7 @@ def frn_tlu(
     if not torch.jit.is_scripting():
         if has_torch_function_unary(x):
             return handle_torch_function(frn_tlu, (x,), x, weight, bias, tau, eps, residual)
-        if isinstance(x, Tensor) and tau is not None and runs_fused(x.device):
+        if isinstance(x, Tensor) and tau is not None and runs_fused('frn', x.device):
             return _fused(x, weight, bias, eps, tau, residual)
         check_arguments(x, dict(weight=weight, bias=bias, tau=tau), eps, residual)
         return reference.frn_tlu(x, weight, bias, tau, eps, residual)

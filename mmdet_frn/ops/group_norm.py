@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import fused, reference
 from .checks import check_group_arguments
-from .library import has_op, runs_fused_op
+from .library import has_op, runs_fused
 
 # The arguments of group_norm.
 _Args = tuple[Tensor, int, Tensor, Tensor, float, bool, Tensor | None, bool, Tensor | None]
@@ -56,7 +56,7 @@ def group_norm(
         args = (x, num_groups, weight, bias, eps, centered, tau, relu, residual)
         if has_torch_function_unary(x):
             return handle_torch_function(group_norm, (x,), *args)
-        if isinstance(x, Tensor) and runs_fused_op('group_norm', x.device):
+        if isinstance(x, Tensor) and runs_fused('group_norm', x.device):
             return _fused(args)
         return _on_reference(args)
     return _scripted(x, num_groups, weight, bias, eps, centered, tau, relu, residual)

@@ -36,12 +36,7 @@ def _load() -> bool:
 
 
 _COMPILED = _load()
-_DEVICE_TYPES = frozenset(
-    device
-    for device, key in _DISPATCH_KEYS.items()
-    if _COMPILED and torch._C._dispatch_has_kernel_for_dispatch_key('mmdet_frn::frn_forward', key)
-)
-# Of the ops that a build may lack: the devices that they have kernels for.
+# The devices that each op has kernels for; an older build may lack an op.
 _DEVICES_OF = {
     op: frozenset(
         device
@@ -51,6 +46,7 @@ _DEVICES_OF = {
         and torch._C._dispatch_has_kernel_for_dispatch_key(f'mmdet_frn::{kernel}', key)
     )
     for op, kernel in {
+        'frn': 'frn_forward',
         'group_norm': 'group_norm_forward',
         'evonorm_s0': 'evonorm_s0_forward',
         'pointwise': 'pointwise',
@@ -64,6 +60,7 @@ if MISSING_OPS:
         RuntimeWarning,
         stacklevel=1,
     )
+_reference_only = False
 
 
 def is_compiled() -> bool:
@@ -76,35 +73,39 @@ def is_compiled() -> bool:
     return _COMPILED
 
 
-def has_kernels(device_type: str) -> bool:
-    """Tell whether the library has fused kernels for tensors on ``device_type``, as 'cuda'."""
-    return device_type in _DEVICE_TYPES
-
-
-def runs_fused(device: torch.device) -> bool:
-    """Tell whether ops on ``device`` run on the fused kernels: built for it, and right on it."""
-    if device.type not in _DEVICE_TYPES:
-        return False
-    return device.type != 'cuda' or self_check.passes(device)
-
-
 def has_op(op: str) -> bool:
     """Tell whether the library holds ``op``, a key of ``_DEVICES_OF``; an older build may not."""
     return bool(_DEVICES_OF[op])
 
 
-def runs_fused_op(op: str, device: torch.device) -> bool:
-    """Tell whether ``op``, a key of ``_DEVICES_OF``, runs on the fused kernels on ``device``."""
-    return device.type in _DEVICES_OF[op] and runs_fused(device)
+def has_kernels(device_type: str, op: str = 'frn') -> bool:
+    """Tell whether the library has fused kernels of ``op`` for tensors on ``device_type``."""
+    return device_type in _DEVICES_OF[op] and not _reference_only
+
+
+def ops_with_kernels(device_type: str) -> list[str]:
+    """Return the ops that the library has fused kernels of for tensors on ``device_type``."""
+    return [op for op in _DEVICES_OF if has_kernels(device_type, op)]
+
+
+def runs_fused(op: str, device: torch.device) -> bool:
+    """Tell whether ``op`` runs on the fused kernels on ``device``: built for it, and right on it.
+
+    Args:
+        op: a key of ``_DEVICES_OF``: 'frn', 'group_norm', 'evonorm_s0' or 'pointwise'.
+        device: where its tensors are.
+    """
+    if not has_kernels(device.type, op):
+        return False
+    return device.type != 'cuda' or self_check.passes(op, device)
 
 
 @contextmanager
 def reference_only() -> Iterator[None]:
     """Let the ops run on their reference inside the block, to compare the two."""
-    global _DEVICE_TYPES  # noqa: PLW0603
-    saved = _DEVICE_TYPES
-    _DEVICE_TYPES = frozenset()
+    global _reference_only  # noqa: PLW0603
+    saved, _reference_only = _reference_only, True
     try:
         yield
     finally:
-        _DEVICE_TYPES = saved
+        _reference_only = saved

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import fused, reference
-from .library import has_op, runs_fused_op
+from .library import has_op, runs_fused
 
 
 def pointwise(
@@ -23,7 +23,7 @@ def pointwise(
         plain: The same in PyTorch, of x and the parameters. Exporters to ONNX take it.
     """
     values = list(params.values())
-    if not runs_fused_op('pointwise', x.device) or torch.onnx.is_in_onnx_export():
+    if not runs_fused('pointwise', x.device) or torch.onnx.is_in_onnx_export():
         return plain(x, *values)
     try:
         return torch.ops.mmdet_frn.pointwise.default(x, values, function)

@@ -40,13 +40,21 @@ class GroupInputs:
 
 
 def make_inputs(
-    shape, groups, dtype, centered=True, act='tlu', residual=False, layout=contiguous, mean=0.5
+    shape,
+    groups,
+    dtype,
+    centered=True,
+    act='tlu',
+    residual=False,
+    layout=contiguous,
+    mean=0.5,
+    device='cpu',
 ) -> GroupInputs:
     """Random inputs; dz is 0 where y is so near a threshold that rounding decides."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
 
     def randn(*size, dtype=wide):
-        return torch.randn(*size, dtype=torch.float64).to(dtype)
+        return torch.randn(*size, dtype=torch.float64, device=device).to(dtype)
 
     channels = shape[1]
     inputs = GroupInputs(

@@ -31,7 +31,7 @@ def evonorm(request):
 
 
 def need_kernels():
-    if not ops.library.runs_fused_op('evonorm_s0', CPU):
+    if not ops.library.runs_fused('evonorm_s0', CPU):
         pytest.skip('compiled library absent, or older than this op')
 
 
@@ -113,7 +113,7 @@ def test_nan_goes_through(evonorm):
 @pytest.mark.parametrize('fused', [True, False], ids=['fused', 'reference'])
 def test_errors_name_argument_value_and_remedy(fused, monkeypatch):
     if not fused:
-        monkeypatch.setitem(ops.evonorm_s0.__globals__, 'runs_fused_op', lambda *args: False)
+        monkeypatch.setitem(ops.evonorm_s0.__globals__, 'runs_fused', lambda *args: False)
     x, one = torch.ones(2, 4, 5, 5), torch.ones(4)
     for change, message in (
         (dict(num_groups=3), 'num_groups must divide the number of channels of x, 4'),

@@ -1,9 +1,12 @@
 """Norms over groups of channels with their activation, against PyTorch's own in fp64."""
 
+from functools import partial
+
+import group_equations
 import pytest
 import torch
 from frn_equations import LAYOUTS, assert_all_match, assert_matches
-from group_equations import expected, make_inputs
+from group_equations import expected
 from torch.nn import functional as F
 
 from mmdet_frn import ops
@@ -16,13 +19,18 @@ WIDE = [((2, 132, 3, 3), 33), ((1, 200, 4, 3), 2), ((3, 96, 16, 17), 1)]
 
 
 @pytest.fixture(params=['fused', 'reference'])
-def group_norm(request):
+def group_norm(request, device):
     """``group_norm`` of mmdet_frn.ops; on the fused kernels, then on the reference."""
     if request.param == 'reference':
         return ops.reference.group_norm
-    if not ops.library.runs_fused_op('group_norm', torch.device('cpu')):
+    if not ops.library.has_kernels(device.type, 'group_norm'):
         pytest.skip('compiled library absent, or older than this op')
     return ops.group_norm
+
+
+@pytest.fixture
+def make_inputs(device):
+    return partial(group_equations.make_inputs, device=device)
 
 
 def check(op, inputs):
@@ -33,7 +41,7 @@ def check(op, inputs):
 @pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
 @pytest.mark.parametrize('act', ['tlu', 'relu', None])
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_is_torchs_with_its_gradients(group_norm, centered, act, layout):
+def test_is_torchs_with_its_gradients(group_norm, make_inputs, centered, act, layout):
     for (shape, groups), residual in [(case, r) for case in CASES for r in (False, True)]:
         check(
             group_norm,
@@ -44,7 +52,7 @@ def test_is_torchs_with_its_gradients(group_norm, centered, act, layout):
 @pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
 @pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, *HALF], ids=str)
-def test_dtypes_and_odd_shapes(group_norm, centered, layout, dtype):
+def test_dtypes_and_odd_shapes(group_norm, make_inputs, centered, layout, dtype):
     for shape, groups in ODD + WIDE:
         check(
             group_norm,
@@ -54,9 +62,9 @@ def test_dtypes_and_odd_shapes(group_norm, centered, layout, dtype):
 
 @pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
-def test_a_mean_far_above_the_deviation(layout, dtype):
+def test_a_mean_far_above_the_deviation(make_inputs, device, layout, dtype):
     """Squares summed about 0 lose the variance, as in PyTorch's own op in channels_last."""
-    if not ops.library.has_op('group_norm'):
+    if not ops.library.has_kernels(device.type, 'group_norm'):
         pytest.skip('compiled library absent, or older than this op')
     inputs = make_inputs((2, 8, 40, 41), 2, dtype, act=None, layout=LAYOUTS[layout], mean=100.0)
     y = F.group_norm(inputs.x.double(), 2, inputs.weight.double(), inputs.bias.double(), 1e-3)
@@ -67,26 +75,29 @@ def test_a_mean_far_above_the_deviation(layout, dtype):
 
 @pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
 @pytest.mark.parametrize('create_graph', [False, True])
-def test_a_tie_goes_to_y_of_a_tlu_and_nowhere_in_a_relu(group_norm, centered, create_graph):
+def test_a_tie_goes_to_y_of_a_tlu_and_nowhere_in_a_relu(group_norm, device, centered, create_graph):
+    def vector(*values):
+        return torch.tensor(values, dtype=torch.double, device=device)
+
     # y is the bias: equal to the threshold in channel 0, below it in 1 and above it in 2.
-    x = torch.zeros(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
-    one = torch.ones(3, dtype=torch.double)
-    dz = torch.randn(x.shape, dtype=torch.double)
-    sums, kept = dz.sum((0, 2, 3)), torch.tensor([1.0, 0, 1]).double()
+    x = torch.zeros(2, 3, 4, 5, dtype=torch.double, device=device, requires_grad=True)
+    one, kept = vector(1, 1, 1), vector(1, 0, 1)
+    dz = torch.randn_like(x)
+    sums = dz.sum((0, 2, 3))
     bias = (0.5 * one).requires_grad_()
-    tau = torch.tensor([0.5, 1, 0.25]).double().requires_grad_()
+    tau = vector(0.5, 1, 0.25).requires_grad_()
     z = group_norm(x, 1, one, bias, centered=centered, tau=tau)
     dbias, dtau = torch.autograd.grad(z, (bias, tau), dz, create_graph=create_graph)
     torch.testing.assert_close(dbias, sums * kept)
     torch.testing.assert_close(dtau, sums * (1 - kept))
-    bias = torch.tensor([0.0, -1, 1]).double().requires_grad_()
+    bias = vector(0, -1, 1).requires_grad_()
     z = group_norm(x, 1, one, bias, centered=centered, relu=True)
     (dbias,) = torch.autograd.grad(z, bias, dz, create_graph=create_graph)
-    torch.testing.assert_close(dbias, sums * torch.tensor([0.0, 0, 1]).double())
+    torch.testing.assert_close(dbias, sums * vector(0, 0, 1))
 
 
 @pytest.mark.parametrize('centered', [True, False], ids=['mean', 'no-mean'])
-def test_nan_goes_through_and_large_halves_do_not_overflow(group_norm, centered):
+def test_nan_goes_through_and_large_halves_do_not_overflow(group_norm, make_inputs, centered):
     inputs = make_inputs((2, 4, 6, 7), 2, torch.float32, centered, 'tlu')
     inputs.x[0, 0, 2, 3] = torch.nan
     inputs.tau[2] = torch.nan
@@ -99,7 +110,7 @@ def test_nan_goes_through_and_large_halves_do_not_overflow(group_norm, centered)
     assert_matches('z', group_norm(*large.args()), expected(large.requires_grad_())['z'])
 
 
-def test_squares_that_overflow_give_the_bias(group_norm):
+def test_squares_that_overflow_give_the_bias(group_norm, make_inputs):
     inputs = make_inputs((2, 4, 6, 7), 2, torch.float32, False, None)
     inputs.x *= 1e20
     inputs.requires_grad_()
@@ -126,7 +137,7 @@ BAD = {
 @pytest.mark.parametrize('bad', BAD)
 def test_errors_name_argument_value_and_remedy(bad, fused, monkeypatch):
     if not fused:
-        monkeypatch.setitem(ops.group_norm.__globals__, 'runs_fused_op', lambda *args: False)
+        monkeypatch.setitem(ops.group_norm.__globals__, 'runs_fused', lambda *args: False)
     change, message = BAD[bad]
     one = torch.ones(4)
     args = dict(x=torch.ones(2, 4, 5, 5), num_groups=2, weight=one, bias=one, tau=one) | change
@@ -137,7 +148,7 @@ def test_errors_name_argument_value_and_remedy(bad, fused, monkeypatch):
 @pytest.mark.parametrize('fused', [True, False], ids=['fused', 'reference'])
 def test_what_is_no_tensor_is_a_type_error(fused, monkeypatch):
     if not fused:
-        monkeypatch.setitem(ops.group_norm.__globals__, 'runs_fused_op', lambda *args: False)
+        monkeypatch.setitem(ops.group_norm.__globals__, 'runs_fused', lambda *args: False)
     x, one = torch.ones(2, 4, 5, 5), torch.ones(4)
     with pytest.raises(TypeError, match='weight must be a tensor, but is a list'):
         ops.group_norm(x, 2, [1.0] * 4, one)

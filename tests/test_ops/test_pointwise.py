@@ -33,7 +33,7 @@ def namespace(request):
 
 
 def need_kernels():
-    if not ops.library.runs_fused_op('pointwise', CPU):
+    if not ops.library.runs_fused('pointwise', CPU):
         pytest.skip('compiled library absent, or older than this op')
 
 

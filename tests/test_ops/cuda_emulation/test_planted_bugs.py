@@ -100,8 +100,8 @@ BUGS = {
     ),
     'two chunks in one place': Bug(
         'channels_kernel.cuh',
-        '(shape, static_cast<int>(blockIdx.x));\n  A sum[kSize]',
-        '(shape, 0);\n  A sum[kSize]',
+        '(shape, static_cast<int>(blockIdx.x));\n  A pivot[kSize]',
+        '(shape, 0);\n  A pivot[kSize]',
         'frn_channels.cu',
         Case((2, 8, 9, 7), SINGLE, channels_last),
         'race',
