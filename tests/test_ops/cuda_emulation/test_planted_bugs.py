@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import build_library
 import pytest
+import test_group_norm_emulation as group
 import torch
 from emulator import Emulator
 from frn_equations import channels_last
@@ -19,7 +20,7 @@ class Bug:
     old: str
     new: str
     unit: str  # the one .cu file compiled again
-    case: Case
+    case: Case | group.Case
     seen: str  # a pattern of the message
     check: Callable = assert_case_matches
 
@@ -105,6 +106,24 @@ BUGS = {
         'frn_channels.cu',
         Case((2, 8, 9, 7), SINGLE, channels_last),
         'race',
+    ),
+    'sums of another group': Bug(
+        'group_sums_kernel.cuh',
+        'group * params.group * shape.channel_step;',
+        'group * shape.channel_step;',
+        'group_norm.cu',
+        group.Case((2, 6, 9, 7), 3, SINGLE),
+        ': error',
+        check=group.assert_case_matches,
+    ),
+    'tie of a ReLU to y': Bug(
+        'group_norm.cuh',
+        ' || (coef.relu && y == A(0))',
+        '',
+        'group_norm.cu',
+        group.Case((2, 8, 5, 4), 2, SINGLE, act='relu'),
+        'bias: error',
+        check=group.assert_ties_go_where_they_should,
     ),
 }
 
