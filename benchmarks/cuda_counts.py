@@ -1,13 +1,13 @@
 """Count what the CUDA kernels do, without a GPU: launches, passes over memory, registers.
 
-python -m benchmarks.cuda_counts [--registers] [--dtype fp16]
+python -m benchmarks.cuda_counts [--op group_norm] [--registers] [--dtype fp16]
 
 Counted, not timed: the emulation of tests/test_ops/cuda_emulation executes the launchers for an
 H100-like device and counts the bytes that threads read and write. A pass is as many bytes as the
 feature map has; least are 2 forward and 3 backward. Every thread's reads count, also of parameters
 and partial sums, which caches serve: 0.2 of a pass in the row kernels, up to 1 in a kernel for
-channels_last maps, where a thread holds the parameters of 8 channels. --registers asks nvcc
-(sm_90), which takes some minutes.
+channels_last maps, where a thread holds the parameters of 8 channels. The ops are FRN+TLU, and
+GN+TLU with 32 groups. --registers asks nvcc (sm_90) about all kernels, which takes some minutes.
 """
 
 import argparse
@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'tests/test_ops/cuda_emulation'), str(ROOT / 'tests/test_ops')]
 
 import build_library  # noqa: E402
+import frn_equations  # noqa: E402
+import group_equations  # noqa: E402
 from emulator import Emulator, Launch  # noqa: E402
-from frn_equations import channels_last, contiguous, make_inputs  # noqa: E402
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 # Feature maps of ResNet-101-FPN at 1024 x 1024: name, channels, height and width.
@@ -45,18 +46,25 @@ REGISTERS, THREADS = 65536, 2048  # of a multiprocessor of an H100
 def shape_of(channels: int, size: int, layout: str) -> tuple[int, ...]:
     """Return a part of the map that is quick to emulate and is treated as the whole map is.
 
-    In (N, C, H, W) memory a row is a row whatever the others are; in channels_last memory 4096
-    pixels of 256 channels give all but the number of blocks.
+    In (N, C, H, W) memory a row is a row whatever the others are, and two make a group; in
+    channels_last memory 4096 pixels of 256 channels give all but the number of blocks.
     """
     if layout == 'contiguous':
         return 1, 2, size, size
     return 1, min(channels, 256), min(size, 64), min(size, 64)
 
 
-def count(emulator: Emulator, shape: tuple[int, ...], layout: str, dtype: str) -> list[list[str]]:
+def count(
+    emulator: Emulator, shape: tuple[int, ...], layout: str, dtype: str, op: str = 'frn'
+) -> list[list[str]]:
     """Return a row of cells for each direction: launches, passes, the largest kernel's form."""
-    lay_out = {'contiguous': contiguous, 'channels_last': channels_last}[layout]
-    emulator.run(make_inputs(shape, DTYPES[dtype], 'cpu', lay_out))
+    lay_out = frn_equations.LAYOUTS[layout]
+    if op == 'frn':
+        inputs = frn_equations.make_inputs(shape, DTYPES[dtype], 'cpu', lay_out)
+    else:
+        groups = 32 if layout == 'channels_last' else 1
+        inputs = group_equations.make_inputs(shape, groups, DTYPES[dtype], layout=lay_out)
+    emulator.run(inputs)
     size = torch.Size(shape).numel() * DTYPES[dtype].itemsize
     rows = []
     first_backward = next(
@@ -113,6 +121,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add('--op', choices=['frn', 'group_norm'], default='frn', help='(%(default)s)')
     add('--dtype', choices=list(DTYPES), default='fp16', help='(%(default)s)')
     add('--registers', action='store_true', help='ask nvcc for registers and spills too')
     args = parser.parse_args()
@@ -124,8 +133,9 @@ def main() -> int:
         for name, channels, size in MAPS:
             for layout in ('contiguous', 'channels_last'):
                 shape = shape_of(channels, size, layout)
-                rows += [[name, layout, *r] for r in count(emulator, shape, layout, args.dtype)]
-    print(f'{args.dtype}, counted for a device like an H100; not timed')
+                counted = count(emulator, shape, layout, args.dtype, args.op)
+                rows += [[name, layout, *r] for r in counted]
+    print(f'{args.op}, {args.dtype}, counted for a device like an H100; not timed')
     print(AsciiTable(rows).table)
     if args.registers:
         nvcc = shutil.which('nvcc')

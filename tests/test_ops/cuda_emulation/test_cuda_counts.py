@@ -6,12 +6,17 @@ from benchmarks.cuda_counts import count
 
 
 @pytest.mark.parametrize(
-    ('layout', 'launches', 'least'),
-    [('contiguous', ('1', '2'), (2, 3)), ('channels_last', ('3', '4'), (3, 5))],
+    ('op', 'layout', 'launches', 'least', 'most'),
+    [
+        ('frn', 'contiguous', ('1', '2'), (2, 3), 2.2),
+        ('frn', 'channels_last', ('3', '4'), (3, 5), 2.2),
+        ('group_norm', 'contiguous', ('3', '4'), (3, 5), 2.6),
+        ('group_norm', 'channels_last', ('3', '4'), (3, 5), 2.6),
+    ],
 )
-def test_counts_are_those_of_the_kernels(emulator, layout, launches, least):
-    rows = count(emulator, (1, 64, 32, 32), layout, 'fp16')
+def test_counts_are_those_of_the_kernels(emulator, op, layout, launches, least, most):
+    rows = count(emulator, (1, 64, 32, 32), layout, 'fp16', op)
     assert [row[0] for row in rows] == ['forward', 'backward']
     assert tuple(row[1] for row in rows) == launches
     for row, passes in zip(rows, least, strict=True):
-        assert passes <= float(row[2]) <= 2.2 * passes
+        assert passes <= float(row[2]) <= most * passes
