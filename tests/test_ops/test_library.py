@@ -93,6 +93,21 @@ def test_a_bad_library_fails_the_tests_unless_they_run_without_it(tmp_path, faul
 
 
 @needs_library
+def test_a_build_with_cuda_kernels_of_frn_alone_runs_the_others_on_the_reference(tmp_path):
+    library = next(PACKAGE.glob('_ext*.so'))
+    code = f"""
+import torch
+torch.ops.load_library({str(library)!r})
+kernels = torch.library.Library('mmdet_frn', 'IMPL')
+kernels.impl('frn_forward', lambda *args: None, 'CUDA')
+from mmdet_frn.ops import library
+print(library.ops_with_kernels('cuda'), library.runs_fused('group_norm', torch.device('cuda')))
+"""
+    done = run_python(code, tmp_path, PYTHONPATH=str(PACKAGE.parents[1]))
+    assert done.stdout.strip() == "['frn'] False"
+
+
+@needs_library
 @pytest.mark.parametrize('capability', ['default', 'avx2', 'avx512'])
 def test_instruction_sets(capability):
     """ATen's own limit chooses the loops; one that the processor lacks is not chosen."""
