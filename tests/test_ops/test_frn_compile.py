@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._dynamo.testing
 from frn_equations import make_inputs
 from op_calls import FRNLayer
 
