@@ -140,7 +140,8 @@ def _errors(
     y = call.norm(exact)
     if 'residual' in exact:
         y = y + exact['residual']
-    dz, expected, threshold = wave('dz'), y, None
+    dz, expected = wave('dz'), y
+    threshold: float | Tensor | None = None
     if call.act == 'relu':
         expected, threshold = y.relu(), 0.0
     elif call.act == 'tlu':

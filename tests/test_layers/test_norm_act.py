@@ -7,6 +7,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmdet_frn.layers import build_activation, norm_act
+from mmdet_frn.layers.group_norm import forward_act
 from mmdet_frn.ops.library import has_op
 
 NORMS = {
@@ -61,6 +62,13 @@ def test_norms_over_groups_are_fused_where_that_is_faster(norm, act, grad, fused
     assert (
         'mmdet_frn::group_norm_forward' in {event.key for event in seen.key_averages()}
     ) == fused
+
+
+def test_only_a_cpu_was_timed_so_other_devices_keep_pytorchs():
+    norm, act = build_norm_layer(NORMS['GN'], 4)[1], build_activation({'type': 'ReLU'}, 4)
+    x = torch.ones(2, 4, 5, 5, requires_grad=True)
+    assert forward_act(x, norm, act) is not None or not has_op('group_norm')
+    assert forward_act(x.to('meta'), norm.to('meta'), act) is None
 
 
 def test_instance_norm_that_is_not_fused():
