@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from mmdet_frn.datasets import check_cfg
+from mmdet_frn.utils.check_names import check_names
 from mmdet_frn.utils.errors import UsageError
 from mmdet_frn.utils.lock import locked
 
@@ -54,6 +55,7 @@ def train_runs(runs: Sequence[Run], jobs: int | None = None) -> int:
         raise UsageError(f'--jobs must be >= 1, got {jobs}')
     # The runs of a config and fold share their datasets, and COCO's annotations take long to read.
     for run in {(run.config, run.fold): run for run in runs}.values():
+        check_names(run.cfg)
         check_cfg(run.cfg)
     with ExitStack() as stack:
         for run in runs:

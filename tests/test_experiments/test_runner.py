@@ -308,13 +308,23 @@ def test_a_training_process_that_outlives_its_parent_keeps_the_next_one_waiting(
     assert (folder / 'result.json').is_file()
 
 
-def test_bad_data_is_reported_in_a_line_before_anything_is_written(command, tmp_path, tiny_shapes):
-    line = command(('frn',), 2)
-    line[line.index('--data') + 1] = str(tmp_path / 'nowhere')
+@pytest.mark.parametrize(
+    ('data', 'option', 'message'),
+    [
+        ('nowhere', [], 'nowhere does not exist'),
+        (None, ['model.backbone.norm_cfg.type=FNR'], "did you mean 'FRN'?"),
+    ],
+)
+def test_bad_data_and_a_slip_are_a_line_before_anything_is_written(
+    command, tmp_path, data, option, message
+):
+    line = [*command(('frn',), 2), *option]
+    if data is not None:
+        line[line.index('--data') + 1] = str(tmp_path / data)
     done = run_script(*line)
     assert done.returncode == 2
     errors = [text for text in done.stderr.splitlines() if text.startswith('error: ')]
     assert len(errors) == 1
-    assert 'nowhere does not exist' in errors[0]
+    assert message in errors[0]
     assert 'Traceback' not in done.stderr
     assert not list((tmp_path / 'work').glob('*/run.json'))
