@@ -28,6 +28,18 @@ def test_draws_follow_from_seed_and_position_alone():
     assert draws(StreamIndex(4, seed=0, position=7)) == first
 
 
+def test_the_words_are_numpys_for_seed_and_position():
+    """A training of an earlier version is repeated bitwise only if none of them changes."""
+    words = np.random.SeedSequence((3, 7)).generate_state(4)
+    own = random.Random(words.tobytes())
+    tensors = torch.Generator().manual_seed(int(words[0]))
+    assert draws(StreamIndex(4, seed=3, position=7)) == (
+        own.random(),
+        np.random.RandomState(words).random_sample(),
+        torch.rand(1, generator=tensors).item(),
+    )
+
+
 @pytest.mark.parametrize('of', [lambda n: (0, n), lambda n: (n, 7)], ids=['position', 'seed'])
 def test_every_bit_of_the_position_and_of_the_seed_counts(of):
     numbers = [*range(70), *(2**bit + near for bit in range(7, 48) for near in (-1, 0, 1))]
