@@ -12,6 +12,7 @@ from mmdet_frn.datasets import DatasetError
 _DISK = {
     errno.ENOSPC: 'free some space',
     errno.EDQUOT: 'free some space',
+    errno.EFBIG: 'raise the limit of file sizes (ulimit -f)',
     errno.EROFS: 'make it writable',
     errno.EACCES: 'make it accessible',
 }

@@ -21,6 +21,11 @@ from mmdet_frn.utils.errors import UsageError, one_line_errors
             'error: Read-only file system; make it writable, then run the same command again to '
             'resume\n',
         ),
+        (
+            OSError(errno.EFBIG, 'File too large'),
+            'error: File too large; raise the limit of file sizes (ulimit -f), then run the same '
+            'command again to resume\n',
+        ),
     ],
 )
 def test_an_error_is_one_line_and_status_2(error, line, capsys):
