@@ -12,6 +12,7 @@ from mmdet.models.detectors import SingleStageDetector
 from torch import nn
 
 from mmdet_frn.utils.errors import UsageError
+from mmdet_frn.utils.files import replacing
 
 from .detector import Detector, RawDetector
 from .nms import onnx_translation
@@ -64,12 +65,12 @@ def export_detector(
     if raw:
         levels = range(len(graph.model.bbox_head.prior_generator.strides))
         names = [f'{output}_{level}' for output in ('scores', 'deltas') for level in levels]
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), replacing(Path(path)) as part:
         warnings.simplefilter('ignore', FutureWarning)  # PyTorch's, of its own calls
         torch.onnx.export(
             graph,
             (images,),
-            path,
+            part,
             dynamo=True,
             opset_version=opset,
             input_names=['images'],

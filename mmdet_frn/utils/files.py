@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a sibling of ``path`` to write to, which replaces it unless the block raises."""
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:
@@ -12,16 +26,10 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full or read-only; ``path`` is as before and no sibling is left.
     """
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        with part.open('wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path) as part, part.open('wb') as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     # Without this a crash of the machine may undo the rename.
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -131,16 +131,32 @@ def test_only_single_stage_detectors_are_exported(tmp_path):
         export_detector(nn.Linear(1, 1), tmp_path / 'x.onnx', (64, 64))
 
 
+exports_detectors = pytest.mark.skipif(
+    torch.__version__ < '2.6', reason='exporting a detector needs PyTorch 2.6'
+)
+
+
+@exports_detectors
+def test_a_full_disk_leaves_the_file_that_was_there(config, options, tmp_path, monkeypatch):
+    out = tmp_path / 'x.onnx'
+    out.write_text('an earlier export')
+
+    def fill(graph, images, path, *, custom_translation_table, **kwargs):
+        path.write_text('half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch.onnx, 'export', fill)
+    with pytest.raises(OSError, match='No space left'):
+        export_detector(build(config, options), out, (64, 64))
+    assert out.read_text() == 'an earlier export'
+    assert list(tmp_path.iterdir()) == [out]
+
+
 @pytest.fixture(scope='module')
 def checkpoint(config, options, tmp_path_factory):
     path = tmp_path_factory.mktemp('checkpoint') / 'x.pth'
     torch.save({'state_dict': build(config, options).state_dict(), 'meta': {}}, path)
     return path
-
-
-exports_detectors = pytest.mark.skipif(
-    torch.__version__ < '2.6', reason='exporting a detector needs PyTorch 2.6'
-)
 
 
 @exports_detectors
