@@ -39,6 +39,16 @@ def pytest_configure():
         )
 
 
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    """Let no test look for MMDetection's parts in the scope that another's Runner left behind."""
+    from mmengine.registry import DefaultScope, init_default_scope
+
+    scope = DefaultScope.get_current_instance()
+    if scope is not None and scope.scope_name != 'mmdet':
+        init_default_scope('mmdet')
+
+
 @pytest.fixture(scope='session')
 def tiny_options():
     """Options for a detector small enough to train a step in milliseconds."""
