@@ -109,8 +109,7 @@ class _Session:
                 for process in self.active.values():
                     process.terminate()
                 for process in self.active.values():
-                    process.wait()
-                    process.communicate()  # closes its standard input
+                    process.communicate()  # waits, and closes its standard input
         return self.failed
 
     def _start(self, run: Run) -> None:
