@@ -1,6 +1,7 @@
 """Run the emulated ops on torch tensors, forward and backward."""
 
 import ctypes
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,13 @@ class Emulator:
         allocate = self.library.emulation_allocate
         allocate.restype = ctypes.c_void_p
         allocate.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+
+    def kernels(self) -> set[str]:
+        """Return the names of all kernels in the library, as ``reached`` has them."""
+        command = ['nm', '--demangle', '--defined-only', str(self.path)]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        names = (line.split(' ', 2)[2] for line in listed.splitlines() if '_kernel<' in line)
+        return set(names)
 
     def run(
         self,
