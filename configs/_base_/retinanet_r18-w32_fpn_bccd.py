@@ -20,6 +20,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=warmup_iters),
     dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=warmup_iters, end=max_iters),
 ]
+# With Adam's usual second beta, 0.999, single seeds lag: docs/results/shapes.md.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.001, betas=(0.9, 0.95), weight_decay=0.01),
