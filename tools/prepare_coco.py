@@ -29,19 +29,15 @@ def parse_args() -> argparse.Namespace:
     both = ['train', 'val']
     add('--splits', nargs='+', choices=both, default=both, help='which part of COCO (both)')
     add('--deep', action='store_true', help='decode every image')
-    add('--workers', type=int, help='processes of --deep (one for each core)')
     add('--download', action='store_true', help='download what is missing')
     add('--base-url', help='server (http://images.cocodataset.org)')
-    add('--keep-zips', action='store_true', help='keep the archives that were downloaded')
     return parser.parse_args()
 
 
 def check_args(args: argparse.Namespace) -> None:
     """Raise UsageError for arguments that do not go together."""
-    if args.workers is not None and (args.workers < 1 or not args.deep):
-        raise UsageError(f'--workers must be >= 1 and goes with --deep, got {args.workers}')
-    if not args.download and (args.base_url or args.keep_zips):
-        raise UsageError('--base-url and --keep-zips go with --download; add it or leave them out')
+    if not args.download and args.base_url:
+        raise UsageError('--base-url goes with --download; add it or leave it out')
     if args.base_url is not None and not args.base_url.startswith(('http://', 'https://')):
         raise UsageError(f'--base-url must start with http:// or https://, got {args.base_url}')
     if args.download and shutil.which('curl') is None:
@@ -58,8 +54,7 @@ def main() -> int:
     with one_line_errors():
         check_args(args)
         base_url = (args.base_url or '') if args.download else None
-        options = dict(deep=args.deep, workers=args.workers, keep_zips=args.keep_zips)
-        return prepare_coco(args.root, args.splits, base_url=base_url, **options)
+        return prepare_coco(args.root, args.splits, deep=args.deep, base_url=base_url)
 
 
 if __name__ == '__main__':

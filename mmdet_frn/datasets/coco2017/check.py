@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -34,32 +33,35 @@ def check_folder(root: Path, table: CocoTable, splits: Sequence[str]) -> Report:
     report = Report()
     for split in (table.splits[name] for name in splits):
         ann_file = root / f'annotations/instances_{split.name}.json'
-        data = None
+        images = None
         if ann_file.exists():
-            try:
-                data = read_coco(ann_file, purpose='eval')
-            except DatasetError as error:
-                report.problems.append(f'{error}; move it away and add --download')
+            images = _check_annotations(ann_file, split, table.categories, report)
         else:
             report.problems.append(f'{ann_file} is missing; add --download')
             if table.annotations not in report.archives:
                 # First, as its lists say which images are missing.
                 report.archives.insert(0, table.annotations)
-        if data:
-            _check_counts(ann_file, data, split, table, report)
-        _check_images(root / split.name, data['images'] if data else None, split, report)
+        _check_images(root / split.name, images, split, report)
     return report
 
 
-def _check_counts(path: Path, data: dict, split: Split, table: CocoTable, report: Report) -> None:
-    wanted = dict(images=split.images, annotations=split.annotations, categories=table.categories)
+def _check_annotations(path: Path, split: Split, categories: int, report: Report) -> list | None:
+    """Return the entries of the images, None where the file cannot be read."""
+    try:
+        data = read_coco(path, purpose='eval')
+    except DatasetError as error:
+        report.problems.append(f'{error}; move it away and add --download')
+        return None
+    wanted = dict(images=split.images, annotations=split.annotations, categories=categories)
     found = ', '.join(f'{len(data[key])} {key}' for key in wanted)
-    expected = ', '.join(f'{count} {key}' for key, count in wanted.items())
-    if found == expected:
+    released = ', '.join(f'{count} {key}' for key, count in wanted.items())
+    if found == released:
         report.facts.append(f'{path}: {found}')
     else:
-        remedy = f'not the released {expected}; move it away and add --download'
-        report.problems.append(f'{path} has {found}, {remedy}')
+        report.problems.append(
+            f'{path} has {found}, not the released {released}; move it away and add --download'
+        )
+    return data['images']
 
 
 def _check_images(folder: Path, images: list | None, split: Split, report: Report) -> None:
@@ -68,8 +70,9 @@ def _check_images(folder: Path, images: list | None, split: Split, report: Repor
         missing = ['...'] * (split.images - count)
     else:
         missing = missing_images((image['file_name'] for image in images), folder)
-        there = (i for absent in [set(missing)] for i in images if i['file_name'] not in absent)
-        report.images += [(folder / i['file_name'], (i['width'], i['height'])) for i in there]
+        sizes = {image['file_name']: (image['width'], image['height']) for image in images}
+        there = sizes.keys() - set(missing)
+        report.images += [(folder / name, sizes[name]) for name in sorted(there)]
     if missing:
         names = ', '.join(missing[:3])
         problem = f'{len(missing)} images are missing from {folder}: {names}; add --download'
@@ -79,15 +82,11 @@ def _check_images(folder: Path, images: list | None, split: Split, report: Repor
         report.facts.append(f'{folder}: all images')
 
 
-def find_bad_images(images: Sequence[tuple], workers: int | None = None) -> list[str]:
+def find_bad_images(images: Sequence[tuple]) -> list[str]:
     """Decode images, given as (path, size); a line for each that fails or has another size."""
     # Forked: a new process would import MMDetection first. Ctrl-C is left to the parent.
-    pool = ProcessPoolExecutor(
-        workers or os.cpu_count(),
-        get_context('fork'),
-        initializer=signal,
-        initargs=(SIGINT, SIG_IGN),
-    )
+    options = dict(mp_context=get_context('fork'), initializer=signal, initargs=(SIGINT, SIG_IGN))
+    pool = ProcessPoolExecutor(**options)
     try:
         found = pool.map(_problem_of, images, chunksize=32)
         return [line for line in tqdm(found, 'decoding', len(images)) if line]

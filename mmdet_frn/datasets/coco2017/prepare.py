@@ -17,9 +17,7 @@ def prepare_coco(
     splits: Sequence[str] = ('train', 'val'),
     *,
     deep: bool = False,
-    workers: int | None = None,
     base_url: str | None = None,
-    keep_zips: bool = False,
     table: CocoTable = COCO2017,
 ) -> int:
     """Check the splits of COCO below ``root``; with ``base_url`` download what is missing.
@@ -28,9 +26,7 @@ def prepare_coco(
         root: Folder of the dataset.
         splits: Of 'train' and 'val' (default both).
         deep: Decode every image.
-        workers: Processes that decode; default one for each core.
         base_url: Server to download from, '' for COCO's own. Default None: only check.
-        keep_zips: Keep the archives.
         table: What the dataset consists of.
 
     Returns:
@@ -43,14 +39,14 @@ def prepare_coco(
         try:
             root.mkdir(parents=True, exist_ok=True)
             with locked(root / '.prepare_coco.lock', f'another process downloads into {root}'):
-                download(archives, root, base_url or table.base_url, keep_zips)
+                download(archives, root, base_url or table.base_url)
         except OSError as error:
             print(f'error: {error}')
             return 1
         done.update(archives)
         report = check_folder(root, table, splits)
     if deep:
-        report.problems += find_bad_images(report.images, workers)
+        report.problems += find_bad_images(report.images)
     for fact in report.facts:
         print(f'good: {fact}')
     for problem in report.problems:

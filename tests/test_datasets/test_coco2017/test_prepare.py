@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import shutil
 import sys
 from pathlib import Path
 
@@ -44,19 +43,10 @@ def test_everything_is_downloaded_once(prepare, served, tmp_path):
     assert len(served.requests) == 3
 
 
-def test_keep_zips_splits_and_another_server(prepare, served, table, tmp_path):
-    elsewhere = dict(base_url=f'{served.url}/', table=table._replace(base_url='http://127.0.0.1:1'))
-    del elsewhere['table']
-    assert prepare('val', keep_zips=True, **elsewhere)[0] == 0
+def test_splits_and_another_server(prepare, served, tmp_path):
+    assert prepare('val', base_url=f'{served.url}/')[0] == 0
     assert [path for path, _ in served.requests] == [ZIPS[0], ZIPS[2]]
-    root = tmp_path / 'coco'
-    assert (root / 'val2017.zip').is_file()
-    assert not (root / 'train2017').exists()
-    shutil.rmtree(root / 'val2017')
-    assert prepare('val', download=True)[0] == 0
-    assert len(served.requests) == 2
-    # Kept once is kept: this run did not bring it.
-    assert (root / 'val2017.zip').is_file()
+    assert not (tmp_path / 'coco' / 'train2017').exists()
 
 
 def test_what_is_missing_is_said_and_downloaded(prepare, root, served):
@@ -99,13 +89,13 @@ def test_other_annotations_are_left(prepare, root, served):
 
 
 def test_deep_finds_a_truncated_image_and_a_wrong_size(prepare, root):
-    assert prepare(deep=True, workers=2)[1][-1] == f'{root}: complete, and every image decodes'
+    assert prepare(deep=True)[1][-1] == f'{root}: complete, and every image decodes'
     cut, other, empty = (root / 'train2017' / f'{i:012d}.jpg' for i in (3, 5, 7))
     cut.write_bytes(cut.read_bytes()[:-300])
     Image.new('RGB', (41, 30)).save(other)
     empty.write_bytes(b'')
     assert prepare()[0] == 0
-    status, said = prepare(deep=True, workers=2)
+    status, said = prepare(deep=True)
     found = bad(said)
     assert (status, len(found)) == (1, 3)
     assert found[0].startswith(f'{cut} cannot be decoded (image file is truncated')
@@ -132,10 +122,7 @@ def tool(tmp_path, monkeypatch, capsys):
     ('arguments', 'message'),
     [
         ('--splits test', "invalid choice: 'test'"),
-        ('--deep --workers 0', '--workers must be >= 1 and goes with --deep, got 0'),
-        ('--workers 3', '--workers must be >= 1 and goes with --deep, got 3'),
-        ('--keep-zips', '--keep-zips go with --download'),
-        ('--base-url http://x', '--keep-zips go with --download'),
+        ('--base-url http://x', '--base-url goes with --download'),
         ('--base-url ftp://x --download', 'http:// or https://, got ftp://x'),
         ('', 'coco does not exist; name COCO, or add --download'),
         ('--root setup.py', '--root setup.py is not a directory; name one'),
