@@ -23,7 +23,8 @@ TOLERANCE = {
 }
 # Each tensor is a wave of its own; those not of x's shape have a number per channel.
 WAVES = {
-    'x': 0.7, 'weight': 0.3, 'bias': 0.5, 'tau': 2.3, 'eps': 1.3, 'residual': 1.1, 'dz': 1.9
+    'x': 0.7, 'weight': 0.3, 'bias': 0.5, 'tau': 2.3, 'eps': 1.3, 'residual': 1.1, 'dz': 1.9,
+    'kappa': 2.9, 'alpha': 1.7,
 }  # fmt: skip
 LIKE_X = ('x', 'residual', 'dz')
 EPS = 1e-3
@@ -34,10 +35,10 @@ class Call(NamedTuple):
 
     Attributes:
         shape: of x; channels_last if it has four dimensions.
-        act: the activation after the norm: 'tlu', 'relu' or ''.
+        act: the activation after the norm: 'tlu', 'affine_tlu', 'relu' or ''.
         tensors: names of the arguments that are tensors.
         run: calls the op with the tensors.
-        norm: the op without residual and activation, in plain PyTorch.
+        norm: the op without residual and activation, in plain PyTorch; x if nothing is left.
     """
 
     shape: tuple[int, ...]
@@ -71,6 +72,21 @@ def _group_norm(
     return Call(shape, act, names, run, norm)
 
 
+def _pointwise(function: str, *shape: int) -> Call:
+    names = {'tlu': ['tau'], 'affine_tlu': ['kappa', 'tau'], 'dyt': ['weight', 'bias', 'alpha']}
+
+    def run(op: Op, t: Tensors) -> Tensor:
+        return op(t['x'], [t[name] for name in names[function]], function)
+
+    def norm(t: Tensors) -> Tensor:
+        if function == 'dyt':
+            return reference.dyt(t['x'], t['weight'], t['bias'], t['alpha'])
+        return t['x']
+
+    act = '' if function == 'dyt' else function
+    return Call(shape, act, ('x', *names[function]), run, norm)
+
+
 # Of each op with CUDA kernels: calls that reach every kernel in every dtype.
 CALLS = {
     'frn': (
@@ -93,6 +109,19 @@ CALLS = {
         _group_norm(2, 64, 37, 41, groups=4, centered=False, act='tlu'),
         _group_norm(2, 33, 13, 11, groups=3, act='tlu', residual=True),
         _group_norm(2, 33, 37, 41, groups=33, residual=True),
+    ),
+    'pointwise': tuple(
+        # Rows of a few lanes, of a part and of several, whole 16-byte packs and not.
+        _pointwise(function, *shape)
+        for function in ('tlu', 'affine_tlu', 'dyt')
+        for shape in (
+            (3, 5, 9),
+            (2, 3, 640),
+            (1, 2, 40001),
+            (1, 2, 80000),
+            (2, 64, 13, 11),
+            (2, 33, 37, 41),
+        )
     ),
 }
 
@@ -147,6 +176,10 @@ def _errors(
     elif call.act == 'tlu':
         expected = reference.tlu(y, exact['tau'])
         threshold = exact['tau'].view(1, -1, *[1] * (y.dim() - 2))
+    elif call.act == 'affine_tlu':
+        expected = reference.affine_tlu(y, exact['kappa'], exact['tau'])
+        kappa, tau = (exact[n].view(1, -1, *[1] * (y.dim() - 2)) for n in ('kappa', 'tau'))
+        threshold = kappa * y + tau
     if threshold is not None:  # rounding decides what is near it: no gradient there
         dz[(y - threshold).abs() < 1e-3] = 0
     given = {name: lay_out(t).detach().requires_grad_() for name, t in given.items()}

@@ -47,9 +47,13 @@ std::vector<at::Tensor> backward(const at::Tensor& dz, const at::Tensor& x, at::
   const auto layout = layout_of(x);
   std::vector<at::Tensor> grads;
   const auto like_param = x.options().dtype(acc_type(x));
-  for (size_t i = 0; i < params.size(); ++i) grads.push_back(at::zeros({x.size(1)}, like_param));
+  for (size_t i = 0; i < params.size(); ++i) grads.push_back(at::empty({x.size(1)}, like_param));
   const auto dx = at::empty_like(x, x.options(), layout);
-  if (x.numel() != 0) kernel(prepare(x, params, function), dz.contiguous(layout), dx, grads);
+  if (x.numel() != 0) {
+    kernel(prepare(x, params, function), dz.contiguous(layout), dx, grads);
+  } else {
+    for (const auto& grad : grads) grad.zero_();
+  }
   for (size_t i = 0; i < params.size(); ++i) grads[i] = grads[i].to(params[i].scalar_type());
   grads.insert(grads.begin(), dx);
   return grads;
@@ -105,6 +109,13 @@ TORCH_LIBRARY_IMPL(mmdet_frn, CPU, m) {
   m.impl("pointwise", &forward<pointwise_forward_cpu>);
   m.impl("pointwise_backward", &backward<pointwise_backward_cpu>);
 }
+
+#ifdef MMDET_FRN_WITH_CUDA
+TORCH_LIBRARY_IMPL(mmdet_frn, CUDA, m) {
+  m.impl("pointwise", &forward<pointwise_forward_cuda>);
+  m.impl("pointwise_backward", &backward<pointwise_backward_cuda>);
+}
+#endif
 
 TORCH_LIBRARY_IMPL(mmdet_frn, Meta, m) {
   m.impl("pointwise", &forward_meta);

@@ -34,10 +34,13 @@ struct PointwiseArgs {
 
 // Fills z, of x's dtype and layout.
 void pointwise_forward_cpu(const PointwiseArgs& args, const at::Tensor& z);
+void pointwise_forward_cuda(const PointwiseArgs& args, const at::Tensor& z);
 
 // Fills dx (x's dtype and layout) and dparams ((C,) acc, one for each parameter) from dz, which has
 // x's dtype and layout.
 void pointwise_backward_cpu(const PointwiseArgs& args, const at::Tensor& dz, const at::Tensor& dx,
                             const std::vector<at::Tensor>& dparams);
+void pointwise_backward_cuda(const PointwiseArgs& args, const at::Tensor& dz, const at::Tensor& dx,
+                             const std::vector<at::Tensor>& dparams);
 
 }  // namespace mmdet_frn

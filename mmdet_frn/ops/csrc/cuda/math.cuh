@@ -54,6 +54,8 @@ __device__ __forceinline__ float add_rn(float a, float b) { return __fadd_rn(a, 
 __device__ __forceinline__ double add_rn(double a, double b) { return __dadd_rn(a, b); }
 __device__ __forceinline__ float rsqrt_acc(float a) { return rsqrtf(a); }
 __device__ __forceinline__ double rsqrt_acc(double a) { return rsqrt(a); }
+__device__ __forceinline__ float tanh_acc(float a) { return tanhf(a); }
+__device__ __forceinline__ double tanh_acc(double a) { return tanh(a); }
 
 // Eq. (3): true where the threshold wins; a tie goes to y, a NaN in either goes
 // through.

@@ -123,6 +123,32 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
   out[c] = sum;
 }
 
+template <typename A, int kOuts>
+struct FoldArgs {
+  const A* partial;  // (kOuts, parts, channels)
+  int64_t parts;
+  int channels;
+  A* outs[kOuts];  // (channels,) each
+};
+
+// Adds up parts to the gradients of parameters. One block per kSumLanes channels
+// and gradient.
+template <typename A, int kOuts>
+__global__ void __launch_bounds__(kSumLanes* kSumLanes)
+    fold_parts_kernel(const __grid_constant__ FoldArgs<A, kOuts> args) {
+  __shared__ A shared[kSumLanes][kSumLanes];
+  const int c = static_cast<int>(blockIdx.x * kSumLanes + threadIdx.x);
+  A sum = A(0);
+  if (c < args.channels) {
+    const A* from = args.partial + blockIdx.y * args.parts * args.channels + c;
+    for (int64_t k = threadIdx.y; k < args.parts; k += kSumLanes) {
+      sum = add_rn(sum, from[k * args.channels]);
+    }
+  }
+  sum = sum_column(sum, shared);
+  if (threadIdx.y == 0 && c < args.channels) args.outs[blockIdx.y][c] = sum;
+}
+
 // The gradient of an eps of one element: the sum over the channels. One block.
 template <typename A>
 __global__ void __launch_bounds__(kSumLanes* kSumLanes)
