@@ -1,13 +1,14 @@
 """Count what the CUDA kernels do, without a GPU: launches, passes over memory, registers.
 
-python -m benchmarks.cuda_counts [--op group_norm] [--registers] [--dtype fp16]
+python -m benchmarks.cuda_counts [--op group_norm|pointwise] [--registers] [--dtype fp16]
 
 Counted, not timed: the emulation of tests/test_ops/cuda_emulation executes the launchers for an
 H100-like device and counts the bytes that threads read and write. A pass is as many bytes as the
 feature map has; least are 2 forward and 3 backward. Every thread's reads count, also of parameters
 and partial sums, which caches serve: 0.2 of a pass in the row kernels, up to 1 in a kernel for
-channels_last maps, where a thread holds the parameters of 8 channels. The ops are FRN+TLU, and
-GN+TLU with 32 groups. --registers asks nvcc (sm_90) about all kernels, which takes some minutes.
+channels_last maps, where a thread holds the parameters of 8 channels. The ops are FRN+TLU, GN+TLU
+with 32 groups, and DyT for the pointwise functions. --registers asks nvcc (sm_90) about all
+kernels, which takes some minutes.
 """
 
 import argparse
@@ -27,6 +28,7 @@ sys.path[:0] = [str(ROOT / 'tests/test_ops/cuda_emulation'), str(ROOT / 'tests/t
 import build_library  # noqa: E402
 import frn_equations  # noqa: E402
 import group_equations  # noqa: E402
+import pointwise_equations  # noqa: E402
 from emulator import Emulator, Launch  # noqa: E402
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -61,6 +63,8 @@ def count(
     lay_out = frn_equations.LAYOUTS[layout]
     if op == 'frn':
         inputs = frn_equations.make_inputs(shape, DTYPES[dtype], 'cpu', lay_out)
+    elif op == 'pointwise':
+        inputs = pointwise_equations.make_inputs('dyt', shape, DTYPES[dtype], lay_out)
     else:
         groups = 32 if layout == 'channels_last' else 1
         inputs = group_equations.make_inputs(shape, groups, DTYPES[dtype], layout=lay_out)
@@ -121,7 +125,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('--op', choices=['frn', 'group_norm'], default='frn', help='(%(default)s)')
+    add('--op', choices=['frn', 'group_norm', 'pointwise'], default='frn', help='(%(default)s)')
     add('--dtype', choices=list(DTYPES), default='fp16', help='(%(default)s)')
     add('--registers', action='store_true', help='ask nvcc for registers and spills too')
     args = parser.parse_args()

@@ -66,7 +66,8 @@ def test_every_op_with_cuda_kernels_is_checked():
     registered = set()
     for source in (Path(library.__file__).parent / 'csrc').glob('*.cpp'):
         for block in source.read_text().split('TORCH_LIBRARY_IMPL(mmdet_frn, CUDA')[1:]:
-            registered |= set(re.findall(r'"(\w+)_forward"', block.partition('\n}')[0]))
+            kernels = re.findall(r'm\.impl\("(\w+)"', block.partition('\n}')[0])
+            registered |= {re.sub('_(forward|backward)$', '', kernel) for kernel in kernels}
     assert registered == set(OPS)
 
 
@@ -122,6 +123,18 @@ def test_an_argument_that_kernels_of_group_norm_ignore_is_seen(wrong):
         return z + 0 * sum(t.sum() for t in args.values() if isinstance(t, torch.Tensor))
 
     assert ' is off by ' in self_check.find_error('group_norm', CPU, op)
+
+
+@pytest.mark.parametrize('function', ['tlu', 'affine_tlu', 'dyt'])
+def test_a_pointwise_function_with_the_parameters_of_another_channel_is_seen(function):
+    if not library.has_kernels('cpu', 'pointwise'):
+        pytest.skip('compiled library absent, or older than this op')
+
+    def op(x, params, called):
+        wrong = [p.roll(1) if called == function else p for p in params]
+        return torch.ops.mmdet_frn.pointwise.default(x, wrong, called)
+
+    assert ' is off by ' in self_check.find_error('pointwise', CPU, op)
 
 
 def test_kernels_that_raise_fail(name):
@@ -265,7 +278,7 @@ def test_a_device_that_fails_runs_on_the_reference(gpu, monkeypatch):
 def test_an_op_without_cuda_kernels_runs_on_the_reference_unchecked(gpu, monkeypatch):
     """As of a build from before they were written."""
     monkeypatch.setitem(library._DEVICES_OF, 'group_norm', frozenset({'cpu'}))
-    assert library.ops_with_kernels('cuda') == ['frn']
+    assert library.ops_with_kernels('cuda') == [op for op in OPS if op != 'group_norm']
     assert not passes('group_norm')
     assert gpu.checked == []
 

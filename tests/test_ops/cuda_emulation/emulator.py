@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from frn_equations import Inputs
 from group_equations import GroupInputs
+from pointwise_equations import PointwiseInputs
 from torch import Tensor
 
 # Places in kDevices of machine/machine.h.
@@ -15,6 +16,7 @@ SM_90, SM_90_CLUSTERS_OF_8, SM_80, SMALL_SM_75 = range(4)
 ASCENDING, DESCENDING, RANDOM = 0, 1, 2  # order of threads; above 2: other random ones
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 READ, WRITE = 1, 2
+OPS = ('frn', 'group_norm', 'tlu', 'affine_tlu', 'dyt')  # kOps of entry.cpp
 
 
 class Buffer(ctypes.Structure):
@@ -25,14 +27,14 @@ class Call(ctypes.Structure):
     """The struct Call of entry.cpp."""
 
     TENSORS = (
-        *('x', 'weight', 'bias', 'eps', 'tau', 'residual', 'z', 'stats'),
-        *('dz', 'dx', 'dweight', 'dbias', 'deps', 'dtau', 'dresidual'),
+        *('x', 'weight', 'bias', 'eps', 'tau', 'residual', 'kappa', 'alpha', 'z', 'stats'),
+        *('dz', 'dx', 'dweight', 'dbias', 'deps', 'dtau', 'dresidual', 'dkappa', 'dalpha'),
     )
     _fields_ = [
         *((name, Buffer) for name in TENSORS),
         ('eps_value', ctypes.c_double),
         *((name, ctypes.c_int64) for name in ('n', 'c', 'hw', 'groups')),
-        *((name, ctypes.c_int) for name in ('channels_last', 'centered', 'relu')),
+        *((name, ctypes.c_int) for name in ('channels_last', 'centered', 'relu', 'op')),
     ]
 
 
@@ -67,16 +69,16 @@ class Emulator:
         allocate.restype = ctypes.c_void_p
         allocate.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
 
-    def kernels(self) -> set[str]:
-        """Return the names of all kernels in the library, as ``reached`` has them."""
+    def kernels(self, of: str) -> set[str]:
+        """Return the names of the kernels of 'frn', 'group' or 'pointwise', as in ``reached``."""
         command = ['nm', '--demangle', '--defined-only', str(self.path)]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         names = (line.split(' ', 2)[2] for line in listed.splitlines() if '_kernel<' in line)
-        return set(names)
+        return {name for name in names if _family(name) == of}
 
     def run(
         self,
-        inputs: Inputs | GroupInputs,
+        inputs: Inputs | GroupInputs | PointwiseInputs,
         device: int = SM_90,
         order: int = ASCENDING,
         shift: dict[str, int] | None = None,
@@ -85,7 +87,7 @@ class Emulator:
         """Return z, the kept statistics and the gradient of each tensor in ``inputs``, by name.
 
         Args:
-            inputs: dense tensors, of FRN or of a group norm; tau may be None here.
+            inputs: dense tensors; tau of FRN may be None here.
             shift: elements by which a tensor misses a multiple of 256 bytes, by name, those of
                 gradients being dx and dresidual. Default none.
             unwanted: arguments whose gradient is not asked for.
@@ -99,19 +101,23 @@ class Emulator:
         self.library.emulation_reset(device, order)
         call = Call(n=x.shape[0], c=x.shape[1], hw=x[0, 0].numel())
         call.channels_last = x.shape[1] > 1 and (call.hw == 1 or not x.is_contiguous())
-        stats = x.shape[:2]
+        op, stats = 'frn', x.shape[:2]
         if isinstance(inputs, GroupInputs):
+            op, stats = 'group_norm', (2, x.shape[0], inputs.groups)
             call.groups, call.centered = inputs.groups, inputs.centered
             call.relu = inputs.act == 'relu'
-            stats = (2, x.shape[0], inputs.groups)
+        elif isinstance(inputs, PointwiseInputs):
+            op, stats = inputs.function, None
+        call.op = OPS.index(op)
         given = {name: t.detach() for name, t in {**inputs.tensors(), 'dz': inputs.dz}.items()}
         for name, tensor in given.items():
-            wide = name in {'weight', 'bias', 'eps', 'tau'}
-            given[name] = tensor.to(acc) if wide else tensor
+            given[name] = tensor if name in {'x', 'residual', 'dz'} else tensor.to(acc)
             self._place(call, name, given[name], READ, shift)
-        if 'eps' not in given:
+        if 'eps' not in given and hasattr(inputs, 'eps'):
             call.eps_value = abs(inputs.eps)
-        outputs = {'z': torch.empty_like(x), 'stats': x.new_empty(stats, dtype=acc)}
+        outputs = {'z': torch.empty_like(x)}
+        if stats is not None:
+            outputs['stats'] = x.new_empty(stats, dtype=acc)
         grads = {
             f'd{name}': torch.empty_like(given[name])
             for name in given
@@ -146,3 +152,9 @@ class Emulator:
         lines = self.library.emulation_log().decode().splitlines()
         cells = [line.split('\t') for line in lines]
         return [Launch(name, *map(int, numbers)) for name, *numbers in cells]
+
+
+def _family(kernel: str) -> str:
+    if 'pointwise_' in kernel or 'fold_parts_kernel<' in kernel:
+        return 'pointwise'
+    return 'group' if 'mmdet_frn::Group' in kernel else 'frn'

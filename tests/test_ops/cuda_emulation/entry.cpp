@@ -1,6 +1,7 @@
 // The launchers of the ops behind a C interface, for emulator.py.
 #include "frn.h"
 #include "group_norm.h"
+#include "pointwise.h"
 
 namespace {
 
@@ -12,22 +13,19 @@ struct Buffer {
 };
 
 struct Call {
-  Buffer x, weight, bias, eps, tau, residual, z, stats;
-  Buffer dz, dx, dweight, dbias, deps, dtau, dresidual;
+  Buffer x, weight, bias, eps, tau, residual, kappa, alpha, z, stats;
+  Buffer dz, dx, dweight, dbias, deps, dtau, dresidual, dkappa, dalpha;
   double eps_value;
-  int64_t n, c, hw, groups;  // groups of the group norm; 0: FRN
+  int64_t n, c, hw, groups;
   int channels_last, centered, relu;
+  int op;  // a place in kOps
 };
 
-// What the arguments of both ops have.
+// What the arguments of all ops have.
 template <typename Args>
 Args common(const Call& call) {
   Args args;
   args.x = call.x;
-  args.weight = call.weight;
-  args.bias = call.bias;
-  args.tau = call.tau;
-  args.residual = call.residual;
   args.n = call.n;
   args.c = call.c;
   args.hw = call.hw;
@@ -35,8 +33,18 @@ Args common(const Call& call) {
   return args;
 }
 
+template <typename Args>
+Args norm(const Call& call) {
+  auto args = common<Args>(call);
+  args.weight = call.weight;
+  args.bias = call.bias;
+  args.tau = call.tau;
+  args.residual = call.residual;
+  return args;
+}
+
 void run_frn(const Call& call, bool backward) {
-  auto args = common<mmdet_frn::FrnArgs>(call);
+  auto args = norm<mmdet_frn::FrnArgs>(call);
   args.eps = call.eps;
   args.eps_value = call.eps_value;
   if (!backward) return mmdet_frn::frn_forward_cuda(args, call.z, call.stats);
@@ -46,7 +54,7 @@ void run_frn(const Call& call, bool backward) {
 }
 
 void run_group_norm(const Call& call, bool backward) {
-  auto args = common<mmdet_frn::GroupArgs>(call);
+  auto args = norm<mmdet_frn::GroupArgs>(call);
   args.eps = call.eps_value;
   args.group = call.c / call.groups;
   args.centered = call.centered != 0;
@@ -56,6 +64,32 @@ void run_group_norm(const Call& call, bool backward) {
       args, call.dz, call.stats, {call.dx, call.dweight, call.dbias, call.dtau, call.dresidual});
 }
 
+template <mmdet_frn::Function function>
+void run_pointwise(const Call& call, bool backward) {
+  auto args = common<mmdet_frn::PointwiseArgs>(call);
+  args.function = function;
+  std::vector<at::Tensor> grads;
+  switch (function) {
+    case mmdet_frn::Function::kTlu:
+      args.params = {call.tau}, grads = {call.dtau};
+      break;
+    case mmdet_frn::Function::kAffineTlu:
+      args.params = {call.kappa, call.tau}, grads = {call.dkappa, call.dtau};
+      break;
+    case mmdet_frn::Function::kDyt:
+      args.params = {call.weight, call.bias, call.alpha};
+      grads = {call.dweight, call.dbias, call.dalpha};
+      break;
+  }
+  if (!backward) return mmdet_frn::pointwise_forward_cuda(args, call.z);
+  mmdet_frn::pointwise_backward_cuda(args, call.dz, call.dx, grads);
+}
+
+// In the order of OPS in emulator.py.
+void (*const kOps[])(const Call&, bool) = {
+    run_frn, run_group_norm, run_pointwise<mmdet_frn::Function::kTlu>,
+    run_pointwise<mmdet_frn::Function::kAffineTlu>, run_pointwise<mmdet_frn::Function::kDyt>};
+
 }  // namespace
 
 // Returns what the launchers throw, or an empty text.
@@ -63,7 +97,7 @@ extern "C" const char* emulation_call(const Call* call, int backward) {
   static std::string message;
   message.clear();
   try {
-    (call->groups == 0 ? run_frn : run_group_norm)(*call, backward != 0);
+    kOps[call->op](*call, backward != 0);
   } catch (const std::exception& error) {
     message = error.what();
   }

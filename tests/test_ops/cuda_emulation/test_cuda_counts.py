@@ -12,6 +12,8 @@ from benchmarks.cuda_counts import count
         ('frn', 'channels_last', ('3', '4'), (3, 5), 2.2),
         ('group_norm', 'contiguous', ('3', '4'), (3, 5), 2.6),
         ('group_norm', 'channels_last', ('3', '4'), (3, 5), 2.6),
+        ('pointwise', 'contiguous', ('1', '2'), (2, 3), 1.2),
+        ('pointwise', 'channels_last', ('1', '2'), (2, 3), 2.2),
     ],
 )
 def test_counts_are_those_of_the_kernels(emulator, op, layout, launches, least, most):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import build_library
 import pytest
 import test_group_norm_emulation as group
+import test_pointwise_emulation as pointwise
 import torch
 from emulator import Emulator
 from frn_equations import channels_last
@@ -20,7 +21,7 @@ class Bug:
     old: str
     new: str
     unit: str  # the one .cu file compiled again
-    case: Case | group.Case
+    case: Case | group.Case | pointwise.Case
     seen: str  # a pattern of the message
     check: Callable = assert_case_matches
 
@@ -124,6 +125,60 @@ BUGS = {
         group.Case((2, 8, 5, 4), 2, SINGLE, act='relu'),
         'bias: error',
         check=group.assert_ties_go_where_they_should,
+    ),
+    'tie to the line': Bug(
+        'pointwise.cuh',
+        'const bool below = x < fma_rn',
+        'const bool below = x <= fma_rn',
+        'pointwise.cu',
+        pointwise.Case('affine_tlu', (2, 8, 5, 4), SINGLE),
+        'a tie of x',
+        check=pointwise.assert_ties_go_to_x,
+    ),
+    'gradient of another parameter': Bug(
+        'pointwise.cuh',
+        'sums[kTau] = add_rn(sums[kTau], g);',
+        'sums[kKappa] = add_rn(sums[kKappa], g);',
+        'pointwise.cu',
+        pointwise.Case('affine_tlu', (2, 8, 5, 4), SINGLE),
+        'kappa: error',
+        check=pointwise.assert_case_matches,
+    ),
+    'read past a part': Bug(
+        'pointwise_kernel.cuh',
+        's.len - begin < elements(s) ? s.len - begin : elements(s)',
+        'elements(s)',
+        'pointwise.cu',
+        pointwise.Case('affine_tlu', (1, 1, 45), SINGLE),
+        'read outside',
+        check=pointwise.assert_case_matches,
+    ),
+    'rows taken for whole packs': Bug(
+        'pointwise.cu',
+        'args.hw, a.x, a.z)',
+        '16, a.x, a.z)',
+        'pointwise.cu',
+        pointwise.Case('affine_tlu', (2, 3, 21), SINGLE),
+        'unaligned access',
+        check=pointwise.assert_case_matches,
+    ),
+    'sums of pixels without a barrier': Bug(
+        'channels.cuh',
+        'shared[i][thread] = value[i];\n  __syncthreads();\n',
+        'shared[i][thread] = value[i];\n',
+        'pointwise.cu',
+        pointwise.Case('affine_tlu', (2, 8, 5, 4), SINGLE, channels_last),
+        'race',
+        check=pointwise.assert_case_matches,
+    ),
+    'parts of two images in one place': Bug(
+        'pointwise_kernel.cuh',
+        'place = image * s.parts + part;',
+        'place = part;',
+        'pointwise.cu',
+        pointwise.Case('affine_tlu', (2, 3, 20), SINGLE),
+        'race|: error',
+        check=pointwise.assert_case_matches,
     ),
 }
 

@@ -11,6 +11,7 @@
 
 #define __device__
 #define __global__
+#define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 
 // The calling thread's coordinates: machine/fibers.cpp sets them whenever it switches threads.
