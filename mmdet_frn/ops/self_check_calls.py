@@ -100,11 +100,14 @@ CALLS = {
         _frn(2, 33, 13, 11),
     ),
     'group_norm': (
-        # Rows of one chunk and of several, whole 16-byte packs and not; many rows to a group.
+        # Groups in a few lanes, a block, a cluster, chunks; whole 16-byte packs and not.
         _group_norm(3, 6, 9, groups=3, act='tlu', residual=True),
+        _group_norm(3, 6, 16, groups=3, act='relu'),
+        _group_norm(2, 6, 640, groups=2, act='tlu'),
+        _group_norm(2, 6, 641, groups=2, centered=False, residual=True),
         _group_norm(2, 300, 64, groups=1, act='relu'),
-        _group_norm(1, 4, 40001, groups=2, centered=False, act='relu', residual=True),
-        _group_norm(2, 4, 40000, groups=4),
+        _group_norm(1, 4, 20001, groups=2, centered=False, act='relu', residual=True),
+        _group_norm(1, 2, 150001, groups=1, act='tlu'),
         _group_norm(2, 64, 13, 11, groups=32, act='relu', residual=True),
         _group_norm(2, 64, 37, 41, groups=4, centered=False, act='tlu'),
         _group_norm(2, 33, 13, 11, groups=3, act='tlu', residual=True),

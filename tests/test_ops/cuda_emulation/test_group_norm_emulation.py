@@ -15,6 +15,7 @@ from emulator import (
     RANDOM,
     SM_80,
     SM_90,
+    SM_90_CLUSTERS_OF_8,
     SMALL_SM_75,
     TYPES,
     Emulator,
@@ -71,16 +72,22 @@ def make_cases() -> list[Case]:
     cases = []
     for dtype in TYPES:
         pack = 16 // dtype.itemsize
-        cases.append(Case((2, 6, 9, 7), 3, dtype, shift=1))
+        # Three rows of so many packs, and where they go: lanes, a block, a cluster, chunks.
+        for packs, device in ((3, SMALL_SM_75), (40, SM_90), (150, SM_80), (700, SM_90)):
+            cases.append(Case((2, 6, packs * pack), 2, dtype, device=device))
+            cases.append(Case((2, 6, packs * pack - 1), 2, dtype, device=device, shift=1))
+        cases.append(Case((1, 2, 4200 * pack - 1), 1, dtype, device=SM_80, shift=1))
         cases.append(Case((2, 4 * pack, 5, 8), 4, dtype, channels_last))
         cases.append(Case((3, 4 * pack + 2, 9, 7), 2, dtype, channels_last, SMALL_SM_75, shift=1))
     half, single = torch.float16, torch.float32
     cases += [
-        Case((1, 4, 8200), 2, torch.float64, device=SM_80),  # rows of two chunks
         Case((2, 4, 16400), 2, single, device=SMALL_SM_75, shift=3),  # a few groups at a time
-        Case((1, 2, 33000), 1, half),
-        Case((2, 10, 25), 5, half, device=SMALL_SM_75),
-        Case((1, 300, 2), 1, single),  # more channels of a group than a block has threads
+        Case((1, 129, 260), 1, single),  # nothing is left for the last block of a cluster
+        Case((1, 2, 8300 * 8), 1, half),  # clusters of 16
+        Case((7, 100, 3, 3), 50, half, device=SMALL_SM_75, shift=1),  # more than a launch takes
+        Case((2, 10, 25), 10, half, device=SMALL_SM_75),
+        Case((1, 300, 2), 1, single),
+        Case((1, 300, 20), 1, single, device=SM_80),  # more channels of a group than block threads
         Case((2, 288, 5, 3), 32, half, channels_last),  # more channels than a block takes
         Case((2, 24, 40, 40), 3, half, channels_last),  # several chunks of pixels
         Case((2, 6, 40, 41), 6, single, channels_last, SMALL_SM_75, shift=1),
@@ -180,42 +187,64 @@ def test_a_nan_goes_through(emulator, act):
     assert not z[:, 6:].isnan().any()
 
 
-LAYOUTS = [((2, 8, 1700), contiguous), ((2, 4, 8300), contiguous), ((2, 8, 33, 20), channels_last)]
-LAYOUT_IDS = ['chunk', 'chunks', 'channels_last']
+# Two devices whose plans are the same.
+PLANS = {
+    'lanes': ((2, 8, 9), contiguous, SM_90, SMALL_SM_75),
+    'block': ((2, 8, 1700), contiguous, SM_90, SM_80),
+    'cluster': ((2, 4, 8300), contiguous, SM_90, SM_90_CLUSTERS_OF_8),
+    'chunks': ((2, 4, 16500), contiguous, SM_80, SMALL_SM_75),
+    'channels_last': ((2, 8, 33, 20), channels_last, SM_90, SMALL_SM_75),
+}
+over_plans = pytest.mark.parametrize(
+    ('shape', 'layout', 'device', 'other'), PLANS.values(), ids=PLANS
+)
 
 
-@pytest.mark.parametrize(('shape', 'layout'), LAYOUTS, ids=LAYOUT_IDS)
-def test_squares_that_overflow_give_the_bias(emulator, shape, layout):
+@over_plans
+def test_squares_that_overflow_give_the_bias(emulator, shape, layout, device, other):
     inputs = Case(shape, 2, torch.float32, layout, centered=False, act=None).inputs()
     inputs.x = inputs.x.sign() * 3e38
     inputs.dz *= 1e3  # x * dz overflows too
-    out = emulator.run(inputs)
+    out = emulator.run(inputs, device)
     torch.testing.assert_close(out['z'], rows(inputs.bias, inputs.x).expand(shape).contiguous())
     assert not out['x'].any()
     assert not out['weight'].any()
 
 
-@pytest.mark.parametrize(('shape', 'layout'), LAYOUTS, ids=LAYOUT_IDS)
+@over_plans
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=NAMES.get)
-def test_a_mean_far_above_the_deviation(emulator, shape, layout, dtype):
+def test_a_mean_far_above_the_deviation(emulator, shape, layout, device, other, dtype):
     inputs = Case(shape, 2, dtype, layout, act=None, mean=100.0).inputs()
-    stats = emulator.run(inputs)['stats'].double()
+    stats = emulator.run(inputs, device)['stats'].double()
     groups = inputs.x.double().reshape(shape[0], 2, -1)
     torch.testing.assert_close(stats[0], groups.mean(2), rtol=1e-6, atol=0)
     rstd = (groups.var(2, correction=0) + inputs.eps).rsqrt()
     torch.testing.assert_close(stats[1], rstd, rtol=2e-6, atol=0)
 
 
-@pytest.mark.parametrize(('shape', 'layout'), LAYOUTS, ids=LAYOUT_IDS)
+@pytest.mark.parametrize('plan', ['lanes', 'block', 'cluster'])
+def test_an_outlier_costs_no_digits(emulator, plan):
+    shape, layout, device, _ = PLANS[plan]
+    inputs = Case(shape, 2, torch.float32, layout, act=None).inputs()
+    inputs.x[:, 2, shape[2] * 2 // 3] = 300.0
+    stats = emulator.run(inputs, device)['stats'].double()
+    groups = inputs.x.double().reshape(shape[0], 2, -1)
+    rstd = (groups.var(2, correction=0) + inputs.eps).rsqrt()
+    torch.testing.assert_close(stats[1], rstd, rtol=5e-7, atol=0)
+
+
+@over_plans
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=NAMES.get)
-def test_bits_depend_neither_on_the_batch_nor_on_addresses(emulator, shape, layout, dtype):
+def test_bits_depend_neither_on_the_batch_nor_on_addresses(
+    emulator, shape, layout, device, other, dtype
+):
     inputs = Case((3, *shape[1:]), 2, dtype, layout, residual=True).inputs()
-    whole = emulator.run(inputs)
+    whole = emulator.run(inputs, device)
     one = {name: layout(getattr(inputs, name)[1:2]) for name in ('x', 'residual', 'dz')}
-    part = emulator.run(replace(inputs, **one), SMALL_SM_75)
+    part = emulator.run(replace(inputs, **one), other)
     for name in ('z', 'x', 'residual'):
         assert same_bits(whole[name][1:2], part[name]), name
     assert same_bits(whole['stats'][:, 1:2], part['stats'])
-    shifted = emulator.run(inputs, shift={'x': 1, 'residual': 2, 'dz': 1, 'dx': 1})
+    shifted = emulator.run(inputs, device, shift={'x': 1, 'residual': 2, 'dz': 1, 'dx': 1})
     for name, tensor in whole.items():
         assert same_bits(tensor, shifted[name]), name

@@ -8,7 +8,7 @@ import pytest
 import test_group_norm_emulation as group
 import test_pointwise_emulation as pointwise
 import torch
-from emulator import Emulator
+from emulator import SM_80, Emulator
 from frn_equations import channels_last
 from test_cuda_emulation import Case, assert_case_matches, assert_ties_go_to_y
 
@@ -113,15 +113,51 @@ BUGS = {
         'group * params.group * shape.channel_step;',
         'group * shape.channel_step;',
         'group_norm.cu',
-        group.Case((2, 6, 9, 7), 3, SINGLE),
+        group.Case((2, 6, 9, 700), 3, SINGLE, device=SM_80),
         ': error',
+        check=group.assert_case_matches,
+    ),
+    'warps of a group not waited for': Bug(
+        'group_rows.cuh',
+        '  __syncthreads();\n',
+        '',
+        'group_norm_rows.cu',
+        group.Case((1, 3, 600), 1, SINGLE),
+        'race',
+        check=group.assert_case_matches,
+    ),
+    'zeros past a row in the variance': Bug(
+        'group_rows.cuh',
+        'i < left ? add_rn',
+        'i < kSize ? add_rn',
+        'group_norm_rows.cu',
+        group.Case((2, 4, 9), 2, SINGLE),
+        ': error',
+        check=group.assert_case_matches,
+    ),
+    'blocks of a cluster at the same rows': Bug(
+        'group_rows.cuh',
+        'thread += static_cast<int>(blockIdx.x) % blocks',
+        'thread += static_cast<int>(blockIdx.x) % 1',
+        'group_norm_rows.cu',
+        group.Case((1, 2, 4800), 1, SINGLE),
+        'race|: error',
+        check=group.assert_case_matches,
+    ),
+    'parts of a row in one place': Bug(
+        'group_rows_kernel.cuh',
+        ' * shape.parts + p.part)',
+        ' * shape.parts)',
+        'group_norm_rows.cu',
+        group.Case((1, 2, 1200), 1, SINGLE),
+        'race',
         check=group.assert_case_matches,
     ),
     'tie of a ReLU to y': Bug(
         'group_norm.cuh',
         ' || (coef.relu && y == A(0))',
         '',
-        'group_norm.cu',
+        'group_norm_rows.cu',
         group.Case((2, 8, 5, 4), 2, SINGLE, act='relu'),
         'bias: error',
         check=group.assert_ties_go_where_they_should,

@@ -81,6 +81,7 @@ void param_grads(const FrnArgs& args, const at::Tensor& rstd, const FrnGrads& gr
   a.params = make_params<A>(args);
   a.n = args.n;
   a.channels = static_cast<int>(args.c);
+  a.parts = 1;
   a.dweight = write_ptr<A>(grads.dweight);
   a.dbias = write_ptr<A>(grads.dbias);
   a.dtau = write_ptr<A>(grads.dtau);

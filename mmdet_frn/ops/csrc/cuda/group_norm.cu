@@ -1,5 +1,6 @@
-// Launchers of a norm over groups of channels on a GPU, in both layouts: x is
-// summed in parts, the parts of a group are added up, x is read again.
+// Launchers of a norm over groups of channels on a GPU, in both layouts. Where a
+// group does not stay on chip (group_rows.h) x is summed in parts, the parts of
+// a group are added up, x is read again.
 #include <c10/cuda/CUDAGuard.h>
 
 #include <algorithm>
@@ -7,11 +8,23 @@
 #include "../group_norm.h"
 #include "channels_kernel.cuh"
 #include "group_norm.cuh"
+#include "group_rows.h"
 #include "group_sums_kernel.cuh"
 #include "images.h"
 #include "rows.h"
 
 namespace mmdet_frn {
+
+// In group_norm_rows.cu.
+extern template bool forward_groups(const ForwardArgs<Group, double>&);
+extern template bool forward_groups(const ForwardArgs<Group, float>&);
+extern template bool forward_groups(const ForwardArgs<Group, __half>&);
+extern template bool forward_groups(const ForwardArgs<Group, __nv_bfloat16>&);
+extern template bool backward_groups(const BackwardArgs<Group, double>&);
+extern template bool backward_groups(const BackwardArgs<Group, float>&);
+extern template bool backward_groups(const BackwardArgs<Group, __half>&);
+extern template bool backward_groups(const BackwardArgs<Group, __nv_bfloat16>&);
+
 namespace {
 
 // Numbers kept of a part: the forward's with its pivot, or the backward's.
@@ -137,7 +150,7 @@ void forward(const GroupArgs& args, const at::Tensor& z, const at::Tensor& stats
   const ForwardArgs<Group, T> a{read_ptr<T>(args.x), read_ptr<T>(args.residual), write_ptr<T>(z),
                                 write_ptr<A>(stats), make_params<A>(args)};
   if (!args.channels_last) {
-    forward_rows<T>(args, a, stats);
+    if (!forward_groups(a)) forward_rows<T>(args, a, stats);
   } else if (all_aligned<T>(args.c, a.x, a.residual, a.z)) {
     forward_images<T, true>(args, a, stats);
   } else {
@@ -149,7 +162,9 @@ template <typename T>
 void backward(const GroupArgs& args, const at::Tensor& dz, const at::Tensor& stats,
               const GroupGrads& grads) {
   using A = acc_t<T>;
-  const at::Tensor sums = stats.new_empty({kRowSums, args.n, args.c});
+  const auto params = make_params<A>(args);
+  const int parts = args.channels_last ? 0 : parts_of_row<T>(params);  // 0: groups do not fit
+  const at::Tensor sums = stats.new_empty({kRowSums, std::max(parts, 1), args.n, args.c});
   const at::Tensor pull_buffer = stats.new_empty({2, args.n, args.c / args.group});
   auto* pulls = static_cast<PullOf<Group, T>*>(pull_buffer.mutable_data_ptr());
   const BackwardArgs<Group, T> a{read_ptr<T>(args.x),
@@ -161,8 +176,10 @@ void backward(const GroupArgs& args, const at::Tensor& dz, const at::Tensor& sta
                                  write_ptr<A>(sums),
                                  args.n * args.c,
                                  pulls,
-                                 make_params<A>(args)};
-  if (!args.channels_last) {
+                                 params};
+  if (parts > 0) {
+    backward_groups(a);
+  } else if (!args.channels_last) {
     backward_rows<T>(args, a, stats, pulls);
   } else if (all_aligned<T>(args.c, a.x, a.dz, a.residual, a.dx, a.dresidual)) {
     backward_images<T, true>(args, a, stats, pulls);
@@ -171,9 +188,10 @@ void backward(const GroupArgs& args, const at::Tensor& dz, const at::Tensor& sta
   }
   const ParamGradArgs<Group, A> p{read_ptr<A>(sums),
                                   a.stats,
-                                  a.params,
+                                  params,
                                   args.n,
-                                  a.params.channels,
+                                  params.channels,
+                                  std::max(parts, 1),
                                   write_ptr<A>(grads.dweight),
                                   write_ptr<A>(grads.dbias),
                                   write_ptr<A>(grads.dtau),

@@ -1,11 +1,11 @@
 // The arithmetic of a norm over groups of channels, GN, LN over (C, H, W) and
 // IN, and without the mean GFRN and LFRN; as frn_norm.cuh, but the rows of a
-// group share their statistics. In both layouts kernels sum parts of a row, one
-// adds up what belongs to a group (group_sums_kernel.cuh), and the parts are
-// read again.
+// group share their statistics. Where a group does not stay on chip
+// (group_rows_kernel.cuh) kernels sum parts of a row, one adds up what belongs to
+// a group (group_sums_kernel.cuh), and the parts are read again.
 #pragma once
 
-#include "math.cuh"
+#include "pack.cuh"
 
 namespace mmdet_frn {
 
@@ -79,6 +79,11 @@ struct Group {
     mean = static_cast<A>(first);
     rstd = static_cast<A>(rsqrt_acc((moment < 0 ? 0.0 : moment) + static_cast<double>(params.eps)));
   }
+  // rstd from a group's sum of squares about the mean.
+  template <typename A>
+  static __device__ __forceinline__ A rstd(A squares, const Params<A>& params) {
+    return rsqrt_acc(add_rn(squares / params.count(), params.eps));
+  }
 
   // stats, (2, N, groups): mean and rstd.
   template <typename A>
@@ -86,17 +91,26 @@ struct Group {
                                                  int64_t image, int c) {
     return stats[params.images * params.groups + params.group_of(image, c)];
   }
-  // y = scale * x + shift.
+  // Channel c's parameters, with weight and bias in the places of scale and shift; kernels load
+  // them while they wait for a group's sums.
+  template <typename A>
+  static __device__ __forceinline__ Coef<A> load(const Params<A>& params, int c) {
+    const A floor = params.relu ? A(0) : (params.tau == nullptr ? -A(INFINITY) : params.tau[c]);
+    return {params.weight[c], params.bias[c], floor, A(0), params.relu};
+  }
+  // y = scale * x + shift, from a channel's parameters.
+  template <typename A>
+  static __device__ __forceinline__ Coef<A> coef(Coef<A> params, A mean, A rstd) {
+    params.mean = mean;
+    params.scale = mul_rn(params.scale, rstd);
+    params.shift = fma_rn(-mean, params.scale, params.shift);
+    return params;
+  }
   template <typename A>
   static __device__ __forceinline__ Coef<A> saved_coef(const Params<A>& params, const A* stats,
                                                        int64_t image, int c) {
-    Coef<A> coef;
-    coef.mean = stats[params.group_of(image, c)];
-    coef.scale = mul_rn(params.weight[c], saved_rstd(params, stats, image, c));
-    coef.shift = fma_rn(-coef.mean, coef.scale, params.bias[c]);
-    coef.relu = params.relu;
-    coef.floor = params.relu ? A(0) : (params.tau == nullptr ? -A(INFINITY) : params.tau[c]);
-    return coef;
+    return coef(load(params, c), stats[params.group_of(image, c)],
+                saved_rstd(params, stats, image, c));
   }
   template <typename A>
   static __device__ __forceinline__ A value(A x, const Coef<A>& coef) {
@@ -118,8 +132,15 @@ struct Group {
   static __device__ __forceinline__ A add_backward(A x, A g, const Coef<A>& coef, A sum) {
     return fma_rn(g, add_rn(x, -coef.mean), sum);
   }
-  // With x_hat = (x - mean) * rstd, from a group's sums of weight * g * x_hat
-  // and weight * g: dx = scale * g - (x - mean) * slope - offset.
+  // A row's part in its group's sums of weight * g * x_hat and weight * g, with x_hat = (x - mean)
+  // * rstd.
+  template <typename A>
+  static __device__ __forceinline__ void add_row(const A (&row)[kRowSums], A weight, A rstd,
+                                                 A (&of_group)[2]) {
+    of_group[0] = fma_rn(weight, weight_grad(row[kSumGX], rstd), of_group[0]);
+    of_group[1] = fma_rn(weight, row[kSumG], of_group[1]);
+  }
+  // From these sums: dx = scale * g - (x - mean) * slope - offset.
   template <typename A>
   static __device__ __forceinline__ Pull<A> pull(const Params<A>& params, A sum_wgx, A sum_wg,
                                                  A rstd) {

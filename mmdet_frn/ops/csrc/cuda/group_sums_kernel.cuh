@@ -85,9 +85,7 @@ __global__ void __launch_bounds__(kGroupThreads)
     for (int s = 0; s < kRowSums; ++s) {
       sums[(s * params.images + image) * params.channels + c] = of_row[s];
     }
-    const A weight = params.weight[c];
-    of_group[0] = fma_rn(weight, Norm::weight_grad(of_row[kSumGX], rstd), of_group[0]);
-    of_group[1] = fma_rn(weight, of_row[kSumG], of_group[1]);
+    Norm::add_row(of_row, params.weight[c], rstd, of_group);
   }
   sum_row<Scope::kBlock>(of_group, 32);
   if (threadIdx.x == 0) pulls[group] = Norm::pull(params, of_group[0], of_group[1], rstd);

@@ -109,6 +109,60 @@ constexpr bool needs_alignment(const RowPlan& plan, int element_size, const RowC
          plan.threads > max_threads(plan.scope, false, element_size, cut);
 }
 
+// A group of `rows` rows that lie behind one another, held by a group of lanes, a
+// block or a cluster. A thread holds packs of one row only; where a warp does not
+// hold a row, it holds a part of it.
+struct GroupPlan {
+  Scope scope;
+  int width;     // lanes of a row, or of a part
+  int parts;     // of a row
+  int span;      // lanes of a group, for Scope::kGroup
+  int threads;   // of a block
+  int cluster;   // blocks of a group
+  int64_t grid;  // blocks of the launch
+};
+
+constexpr int kGroupPacks = 4;          // a thread holds of each tensor that stays on chip
+constexpr int kMostGroupThreads = 512;  // of a block; leaves each 128 registers
+
+constexpr int max_group_threads(Scope scope) {
+  return scope == Scope::kGroup ? 256 : kMostGroupThreads;
+}
+
+// As min_blocks; 0 leaves it to the compiler, which keeps sm_75 from spilling with
+// 1 and packs more small blocks with 0.
+constexpr int min_group_blocks(Scope scope) { return scope == Scope::kGroup ? 0 : 1; }
+
+// As plan_rows: the number of groups decides only how many share a block.
+constexpr GroupPlan plan_groups(int64_t groups, int64_t rows, int64_t len, int element_size,
+                                const DeviceFigures& device) {
+  const int64_t need = ceil_div(len, 16 / element_size);
+  const int64_t parts = ceil_div(need, 32 * kGroupPacks);
+  const int64_t width = parts > 1 ? 32 : ceil_pow2(ceil_div(need, kGroupPacks));
+  GroupPlan plan{Scope::kNone, static_cast<int>(width), static_cast<int>(parts), 32, 0, 1, 0};
+  if (parts == 1 && ceil_pow2(rows) * width <= 32) {
+    plan.scope = Scope::kGroup;
+    plan.span = static_cast<int>(ceil_pow2(rows) * width);
+    plan.threads = max_group_threads(Scope::kGroup);
+    while (plan.threads > 32 && groups * plan.span < 2LL * device.sms * plan.threads) {
+      plan.threads /= 2;
+    }
+    plan.grid = ceil_div(groups, plan.threads / plan.span);
+    return plan;
+  }
+  constexpr int64_t kMost = kMostGroupThreads / 32;
+  const int64_t warps = ceil_div(rows * parts * width, 32);
+  int64_t cluster = ceil_pow2(ceil_div(warps, kMost));
+  if (cluster > device.max_cluster) cluster = device.max_cluster;
+  const int64_t share = ceil_div(warps, cluster);
+  if (share > kMost) return plan;
+  plan.scope = cluster > 1 ? Scope::kCluster : Scope::kBlock;
+  plan.threads = static_cast<int>(share * 32);
+  plan.cluster = static_cast<int>(cluster);
+  plan.grid = groups * cluster;
+  return plan;
+}
+
 // Rows of one launch of the row kernels: keeps row numbers and the grid within
 // 31 bits.
 constexpr int64_t kMaxRows = 1 << 27;

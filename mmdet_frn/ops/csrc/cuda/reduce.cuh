@@ -53,29 +53,38 @@ __device__ __forceinline__ void enter_cluster() {
 #endif
 }
 
-// Each block pushes its sum to all blocks of the cluster, itself included, and
-// adds up what it was sent. Nothing is read remotely, so a block may exit while
+// Each block pushes its values to all blocks of the cluster, itself included;
+// returns how many these are. Nothing is read remotely, so a block may exit while
 // others still work.
-template <typename A, int kSums>
-__device__ __forceinline__ void sum_cluster(A (&sums)[kSums], A (&shared)[kSums][kMaxWarps],
-                                            A (&inbox)[kSums][kMaxCluster]) {
-  sum_block(sums, shared);
+template <typename A, int kValues>
+__device__ __forceinline__ int push_to_cluster(const A (&values)[kValues],
+                                               A (&inbox)[kValues][kMaxCluster]) {
+  int blocks = 0;
 #if __CUDA_ARCH__ >= 900
   const auto cluster = cooperative_groups::this_cluster();
-  const int blocks = static_cast<int>(cluster.num_blocks());
+  blocks = static_cast<int>(cluster.num_blocks());
   const int rank = static_cast<int>(cluster.block_rank());
-  const int lane = threadIdx.x % 32;
   __cluster_barrier_wait();  // of enter_cluster
   if (static_cast<int>(threadIdx.x) < blocks) {
     A(*remote)[kMaxCluster] = cluster.map_shared_rank(inbox, threadIdx.x);
 #pragma unroll
-    for (int i = 0; i < kSums; ++i) remote[i][rank] = sums[i];
+    for (int i = 0; i < kValues; ++i) remote[i][rank] = values[i];
   }
   cluster.sync();
+#endif
+  return blocks;
+}
+
+// Adds up what the blocks of the cluster hold.
+template <typename A, int kSums>
+__device__ __forceinline__ void sum_cluster(A (&sums)[kSums], A (&shared)[kSums][kMaxWarps],
+                                            A (&inbox)[kSums][kMaxCluster]) {
+  sum_block(sums, shared);
+  const int lane = threadIdx.x % 32;
+  const int blocks = push_to_cluster(sums, inbox);
 #pragma unroll
   for (int i = 0; i < kSums; ++i) sums[i] = lane < blocks ? inbox[i][lane] : A(0);
   sum_lanes(sums, 32);
-#endif
 }
 
 // `width`: lanes of a group, for Scope::kGroup.

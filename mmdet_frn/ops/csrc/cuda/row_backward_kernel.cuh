@@ -19,6 +19,27 @@
 
 namespace mmdet_frn {
 
+// Turns the thread's packs of dz into g and adds to the row's sums.
+template <bool kAligned, typename Norm, typename T, int kPacks>
+__device__ __forceinline__ void mask_packs(const BackwardArgs<Norm, T>& args, int64_t offset,
+                                           int len, LaneGroup group,
+                                           const CoefOf<Norm, T> (&coef)[1], const Vec (&x)[kPacks],
+                                           Vec (&g)[kPacks], acc_t<T> (&sums)[1][kRowSums]) {
+  if (args.residual == nullptr) {
+#pragma unroll
+    for (int k = 0; k < kPacks; ++k) mask_and_sum<Norm, T, false>(x[k], g[k], x[k], coef, sums);
+  } else {
+#pragma unroll
+    for (int k = 0; k < kPacks; ++k) {
+      Vec r[1];
+      LaneGroup part = group;
+      part.first += k * part.width;
+      load_row<kAligned>(r, args.residual + offset, len, part);
+      mask_and_sum<Norm, T, true>(x[k], g[k], r[0], coef, sums);
+    }
+  }
+}
+
 // kAligned: every row of every tensor starts on 16 bytes and is made of whole
 // packs.
 template <typename Norm, typename T, Scope kScope, int kPacks, bool kAligned>
@@ -40,19 +61,7 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kBack
   const A rstd = args.stats[p.row];
   const CoefOf<Norm, T> coef[1] = {Norm::coef(Norm::load(args.params, p.channel), rstd)};
   A sums[1][kRowSums] = {};
-  if (args.residual == nullptr) {
-#pragma unroll
-    for (int k = 0; k < kPacks; ++k) mask_and_sum<Norm, T, false>(x[k], g[k], x[k], coef, sums);
-  } else {
-#pragma unroll
-    for (int k = 0; k < kPacks; ++k) {
-      Vec r[1];
-      LaneGroup part = p.group;
-      part.first += k * part.width;
-      load_row<kAligned>(r, args.residual + offset, len, part);
-      mask_and_sum<Norm, T, true>(x[k], g[k], r[0], coef, sums);
-    }
-  }
+  mask_packs<kAligned>(args, offset, len, p.group, coef, x, g, sums);
   sum_row<kScope>(sums[0], p.group.width);
   // After the sums: a cluster's barrier would wait for these stores.
   if (args.dresidual != nullptr) store_row<kAligned>(args.dresidual + offset, len, p.group, g);

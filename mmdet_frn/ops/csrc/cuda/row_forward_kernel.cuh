@@ -38,6 +38,31 @@ __device__ __forceinline__ void sum_packs(const Vec (&v)[kPacks], int len, LaneG
   }
 }
 
+// Turns the thread's packs of x into those of z and stores them.
+template <bool kAligned, typename Norm, typename T, int kPacks>
+__device__ __forceinline__ void apply_and_store(const ForwardArgs<Norm, T>& args, int64_t offset,
+                                                int len, LaneGroup group,
+                                                const CoefOf<Norm, T> (&coef)[1],
+                                                Vec (&v)[kPacks]) {
+  if (args.residual == nullptr) {
+#pragma unroll
+    for (int k = 0; k < kPacks; ++k) apply_forward<Norm, T, false>(v[k], v[k], coef);
+  } else {
+    // Two packs at a time: the registers would not hold another whole row.
+    constexpr int kStep = 2;
+#pragma unroll
+    for (int k = 0; k < kPacks; k += kStep) {
+      Vec r[kStep];
+      LaneGroup part = group;
+      part.first += k * part.width;
+      load_row<kAligned>(r, args.residual + offset, len, part);
+#pragma unroll
+      for (int j = 0; j < kStep; ++j) apply_forward<Norm, T, true>(v[k + j], r[j], coef);
+    }
+  }
+  store_row<kAligned>(args.z + offset, len, group, v);
+}
+
 // kAligned: every row of every tensor starts on 16 bytes and is made of whole
 // packs.
 template <typename Norm, typename T, Scope kScope, int kPacks, bool kAligned>
@@ -65,23 +90,7 @@ __global__ void __launch_bounds__(max_threads(kScope, kAligned, sizeof(T), kForw
   const A rstd = Norm::rstd(sum[0], A(shape.len), abs_eps);
   if (p.leader) args.stats[p.row] = rstd;
   const CoefOf<Norm, T> coef[1] = {Norm::coef(params, rstd)};
-  if (args.residual == nullptr) {
-#pragma unroll
-    for (int k = 0; k < kPacks; ++k) apply_forward<Norm, T, false>(v[k], v[k], coef);
-  } else {
-    // Two packs at a time: the registers would not hold another whole row.
-    constexpr int kStep = 2;
-#pragma unroll
-    for (int k = 0; k < kPacks; k += kStep) {
-      Vec r[kStep];
-      LaneGroup part = p.group;
-      part.first += k * part.width;
-      load_row<kAligned>(r, args.residual + offset, len, part);
-#pragma unroll
-      for (int j = 0; j < kStep; ++j) apply_forward<Norm, T, true>(v[k + j], r[j], coef);
-    }
-  }
-  store_row<kAligned>(args.z + offset, len, p.group, v);
+  apply_and_store<kAligned>(args, offset, len, p.group, coef, v);
 }
 
 }  // namespace mmdet_frn

@@ -67,17 +67,28 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
 
 template <typename Norm, typename A>
 struct ParamGradArgs {
-  const A* sums;   // (3, n, channels), see RowSum
+  const A* sums;   // (3, parts, n, channels), see RowSum
   const A* stats;  // see args.cuh
   typename Norm::template Params<A> params;
   int64_t n;
   int channels;
+  int parts;  // of a row
   // (channels,) each, or null. deps: per channel, also where eps is one number.
   A* dweight;
   A* dbias;
   A* dtau;
   A* deps;
 };
+
+// Sum number `kind` of a row: of its parts.
+template <typename Norm, typename A>
+__device__ __forceinline__ A sum_of_row(const ParamGradArgs<Norm, A>& args, int kind, int64_t row) {
+  const int64_t step = args.n * args.channels;
+  const A* const from = args.sums + kind * args.parts * step + row;
+  A sum = from[0];
+  for (int part = 1; part < args.parts; ++part) sum = add_rn(sum, from[part * step]);
+  return sum;
+}
 
 // One block per kSumLanes channels and gradient: gridDim.y counts dweight,
 // dbias, dtau, deps.
@@ -90,18 +101,17 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
                                 : (blockIdx.y == 2 ? outs[2] : outs[3]);
   if (out == nullptr) return;
   const int c = static_cast<int>(blockIdx.x * kSumLanes + threadIdx.x);
-  const int64_t step = args.n * args.channels;
   A sum = A(0);
   if (c < args.channels) {
     for (int64_t n = threadIdx.y; n < args.n; n += kSumLanes) {
       const int64_t row = n * args.channels + c;
       if (blockIdx.y == 1) {
-        sum = add_rn(sum, args.sums[kSumG * step + row]);
+        sum = add_rn(sum, sum_of_row(args, kSumG, row));
       } else if (blockIdx.y == 2) {
-        sum = add_rn(sum, args.sums[kSumTau * step + row]);
+        sum = add_rn(sum, sum_of_row(args, kSumTau, row));
       } else {
         const A rstd = Norm::saved_rstd(args.params, args.stats, n, c);
-        const A sum_gx = args.sums[kSumGX * step + row];
+        const A sum_gx = sum_of_row(args, kSumGX, row);
         A value = Norm::weight_grad(sum_gx, rstd);
         if constexpr (Norm::kLearnsEps) {
           if (blockIdx.y == 3) value = Norm::eps_grad(sum_gx, rstd);
