@@ -54,6 +54,11 @@ def prepare(folder: Path, planted: tuple[str, str, str] | None = None) -> None:
             text = text.replace(*planted[1:])
         if planted is not None:  # half of the dtypes compile in half the time, one function in less
             text = re.sub(r'case at::k(Double|BFloat16):\s+return f\(\w+\(\)\);', '', text)
+            text = re.sub(
+                r'(?m)^template bool (\w+\(.*, (?:double|__nv_bfloat16)>&\));',
+                r'template <> bool \1 { return false; }',
+                text,
+            )
             text = re.sub(r'case Function::k(Tlu|Dyt):\s+return f\(\w+\(\), t\);', '', text)
         for name, (pattern, replacement) in EDITS.items():
             text, count = re.subn(pattern, replacement, text)

@@ -108,6 +108,22 @@ BUGS = {
         Case((2, 8, 9, 7), SINGLE, channels_last),
         'race',
     ),
+    'coefficients read before they are there': Bug(
+        'channels_kernel.cuh',
+        '__syncthreads();\n  if (p.channel >= shape.channels) return;\n  Coef coef[kSize];\n  read',
+        'if (p.channel >= shape.channels) return;\n  Coef coef[kSize];\n  read',
+        'frn_channels.cu',
+        Case((1, 8, 3, 3), SINGLE, channels_last),
+        'race',
+    ),
+    'coefficients of another block': Bug(
+        'channels.cuh',
+        'const int c = p.first + i;',
+        'const int c = i;',
+        'frn_channels.cu',
+        Case((1, 136, 3, 3), SINGLE, channels_last),
+        ': error',
+    ),
     'sums of another group': Bug(
         'group_sums_kernel.cuh',
         'group * params.group * shape.channel_step;',

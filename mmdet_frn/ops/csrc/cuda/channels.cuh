@@ -27,6 +27,8 @@ template <typename T>
 struct ChannelsPlace {
   int64_t image;
   int chunk;
+  int first;       // channel of the block
+  int lane;        // along the channels
   int channel;     // first of the thread's channels; may lie past the last one
   int pixel;       // first of the thread's pixels, within the chunk
   int step;        // from one of its pixels to the next
@@ -38,7 +40,9 @@ struct ChannelsPlace {
     const int tile = block % s.tiles;
     chunk = block / s.tiles % s.chunks;
     image = s.first_image + block / s.tiles / s.chunks;
-    channel = (tile * s.lanes + thread % s.lanes) * Packed<T>::kSize;
+    first = tile * s.lanes * Packed<T>::kSize;
+    lane = thread % s.lanes;
+    channel = first + lane * Packed<T>::kSize;
     pixel = thread / s.lanes;
     step = static_cast<int>(blockDim.x) / s.lanes;
     const int64_t begin = static_cast<int64_t>(chunk) * s.chunk_pixels;
@@ -65,16 +69,48 @@ __device__ __forceinline__ void store_channels(T* pixel, int c, int channels, co
   }
 }
 
-// The coefficients of a thread's channels; past the last channel, of that one.
-template <typename Norm, typename A, int kSize>
-__device__ __forceinline__ void load_coef(typename Norm::template Coef<A> (&coef)[kSize],
-                                          const typename Norm::template Params<A>& params,
-                                          const A* stats, int64_t image, int channel) {
+// The packs of the thread's next kPixels pixels from `first` on; 0 past the last
+// pixel or channel.
+template <bool kAligned, typename T, int kPixels>
+__device__ __forceinline__ void load_pixels(Vec (&v)[kPixels], const T* tensor,
+                                            const ChannelsPlace<T>& p, const ChannelsShape& shape,
+                                            int first) {
 #pragma unroll
-  for (int i = 0; i < kSize; ++i) {
-    const int c = channel + i < params.channels ? channel + i : params.channels - 1;
-    coef[i] = Norm::saved_coef(params, stats, image, c);
+  for (int k = 0; k < kPixels; ++k) {
+    const int pixel = first + k * p.step;
+    v[k] = Vec{{0u, 0u, 0u, 0u}};
+    if (p.channel < shape.channels && pixel < p.pixels) {
+      const T* at = tensor + p.offset + static_cast<int64_t>(pixel) * shape.channels;
+      v[k] = load_channels<kAligned>(at, p.channel, shape.channels);
+    }
   }
+}
+
+// What a block holds of each of its channels, in shared memory: element i of lane
+// l at [i][l]. Rows so far apart that neither filling nor reading makes threads
+// wait for a bank.
+template <int kSize>
+constexpr int kSharedLanes = 32 + 32 / kSize;
+
+// Fills it with value_of(channel), each channel by one thread; past the last
+// channel with that one's. Needs a barrier before it is read.
+template <typename V, typename T, int kSize, int kLanes, typename F>
+__device__ __forceinline__ void share_channels(V (&shared)[kSize][kLanes],
+                                               const ChannelsPlace<T>& p,
+                                               const ChannelsShape& shape, F&& value_of) {
+  const int count = shape.lanes * kSize;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kChunkThreads) {
+    const int c = p.first + i;
+    shared[i % kSize][i / kSize] = value_of(c < shape.channels ? c : shape.channels - 1);
+  }
+}
+
+// The values of the thread's channels.
+template <typename V, int kSize, int kLanes>
+__device__ __forceinline__ void read_channels(V (&values)[kSize], const V (&shared)[kSize][kLanes],
+                                              int lane) {
+#pragma unroll
+  for (int i = 0; i < kSize; ++i) values[i] = shared[i][lane];
 }
 
 // Adds up `value` over the threads of a block that hold the same channels, by

@@ -83,6 +83,10 @@ struct Frn {
     return coef(load(params, c), saved_rstd(params, stats, image, c));
   }
   template <typename A>
+  static __device__ __forceinline__ Coef<A> complete(const Params<A>& /*params*/, Coef<A> coef) {
+    return coef;
+  }
+  template <typename A>
   static __device__ __forceinline__ A value(A x, const Coef<A>& coef) {
     return fma_rn(x, coef.scale, coef.bias);
   }

@@ -112,6 +112,13 @@ struct Group {
     return coef(load(params, c), stats[params.group_of(image, c)],
                 saved_rstd(params, stats, image, c));
   }
+  // A channel's coefficients out of shared memory: what all channels have alike need not come from
+  // there, nor take a register for each.
+  template <typename A>
+  static __device__ __forceinline__ Coef<A> complete(const Params<A>& params, Coef<A> coef) {
+    coef.relu = params.relu;
+    return coef;
+  }
   template <typename A>
   static __device__ __forceinline__ A value(A x, const Coef<A>& coef) {
     return fma_rn(x, coef.scale, coef.shift);
