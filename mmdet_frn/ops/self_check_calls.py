@@ -96,8 +96,11 @@ CALLS = {
         _frn(1, 2, 6400),
         _frn(1, 2, 40001),
         _frn(1, 1, 600000),
+        # Slabs of channels, chunks of pixels.
         _frn(2, 64, 13, 11),
         _frn(2, 33, 13, 11),
+        _frn(1, 64, 41, 43),
+        _frn(1, 33, 41, 43),
     ),
     'group_norm': (
         # Groups in a few lanes, a block, a cluster, chunks; whole 16-byte packs and not.

@@ -9,7 +9,7 @@ from benchmarks.cuda_counts import count
     ('op', 'layout', 'launches', 'least', 'most'),
     [
         ('frn', 'contiguous', ('1', '2'), (2, 3), 2.2),
-        ('frn', 'channels_last', ('3', '4'), (3, 5), 1.3),
+        ('frn', 'channels_last', ('1', '2'), (2, 3), 1.2),
         ('group_norm', 'contiguous', ('1', '2'), (2, 3), 1.2),
         ('group_norm', 'channels_last', ('3', '4'), (3, 5), 1.4),
         ('pointwise', 'contiguous', ('1', '2'), (2, 3), 1.2),

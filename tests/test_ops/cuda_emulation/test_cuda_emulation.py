@@ -88,15 +88,21 @@ def make_cases() -> list[Case]:
         cases.append(Case((1, 2, 4200 * pack - 1), dtype, device=SM_80, shift=1))
         cases.append(Case((3, 4 * pack, 9, 7), dtype, channels_last))
         cases.append(Case((3, 4 * pack + 1, 9, 7), dtype, channels_last, SMALL_SM_75, shift=1))
+        # More pixels than a block holds of a slab of channels.
+        cases.append(Case((2, 2 * pack, 33, 32), dtype, channels_last))
+        cases.append(Case((2, 2 * pack + 1, 33, 32), dtype, channels_last, SMALL_SM_75, shift=1))
     half, single = torch.float16, torch.float32
     cases += [
         Case((1, 1, 16400 * 8), half),  # clusters of 16
         Case((1, 1, 16400 * 4 + 1), single, shift=3),
         Case((1, 1, 16400 * 8), half, device=SM_90_CLUSTERS_OF_8),
         Case((7, 100, 3, 3), half, device=SMALL_SM_75, shift=1),  # more rows than a launch takes
-        Case((3, 300, 5, 3), half, channels_last),  # more channels than a block takes
+        Case((3, 300, 5, 3), half, channels_last),  # wide slabs
+        Case((1, 5, 43, 47), half, channels_last, shift=3),  # the narrowest slab
+        Case((1, 264, 33, 32), half, channels_last),  # more channels than a block takes
         Case((2, 24, 40, 40), half, channels_last),  # several chunks of pixels
         Case((2, 25, 40, 40), single, channels_last, SMALL_SM_75, shift=1),
+        Case((2, 4, 33, 32), torch.float64, channels_last),
         Case((5, 40), single),  # no spatial extent
         Case((33, 3), half),
         Case((3, 1, 40), single),
@@ -161,6 +167,17 @@ def test_fixed_cases_reach_every_kernel(emulator):
     kernels = emulator.kernels('frn')
     assert len(kernels) > 100
     assert kernels - emulator.reached == set()
+
+
+@pytest.mark.parametrize('size', [7, 33], ids=['slab', 'chunks'])
+def test_an_images_bits_do_not_depend_on_its_batch_in_channels_last(emulator, size):
+    whole = Case((3, 20, size, 32), torch.float16, channels_last, residual=True).inputs()
+    of_images = ('x', 'residual', 'dz')
+    one = replace(whole, **{name: getattr(whole, name)[1:2].clone() for name in of_images})
+    full = emulator.run(whole)
+    part = emulator.run(one, SMALL_SM_75, shift={'x': 1, 'dz': 1, 'z': 1})
+    for name in ('z', 'stats', 'x', 'residual'):
+        assert same_bits(full[name][1:2], part[name]), name
 
 
 def assert_ties_go_to_y(emulator: Emulator, case: Case) -> None:

@@ -105,7 +105,7 @@ BUGS = {
         '(shape, static_cast<int>(blockIdx.x));\n  A pivot[kSize]',
         '(shape, 0);\n  A pivot[kSize]',
         'frn_channels.cu',
-        Case((2, 8, 9, 7), SINGLE, channels_last),
+        Case((2, 8, 33, 33), SINGLE, channels_last),
         'race',
     ),
     'coefficients read before they are there': Bug(
@@ -113,7 +113,15 @@ BUGS = {
         '__syncthreads();\n  if (p.channel >= shape.channels) return;\n  Coef coef[kSize];\n  read',
         'if (p.channel >= shape.channels) return;\n  Coef coef[kSize];\n  read',
         'frn_channels.cu',
-        Case((1, 8, 3, 3), SINGLE, channels_last),
+        Case((1, 8, 33, 33), SINGLE, channels_last),
+        'race',
+    ),
+    'warps of a slab in one place': Bug(
+        'slab_kernel.cuh',
+        'parts[s][i][warp * lanes + thread]',
+        'parts[s][i][thread]',
+        'frn_channels.cu',
+        Case((1, 16, 9, 9), SINGLE, channels_last),
         'race',
     ),
     'coefficients of another block': Bug(
@@ -121,7 +129,7 @@ BUGS = {
         'const int c = p.first + i;',
         'const int c = i;',
         'frn_channels.cu',
-        Case((1, 136, 3, 3), SINGLE, channels_last),
+        Case((1, 136, 33, 32), SINGLE, channels_last),
         ': error',
     ),
     'sums of another group': Bug(

@@ -80,6 +80,20 @@ __global__ void __launch_bounds__(kChunkThreads)
   if constexpr (Norm::kPivoted) store_sums<T>(pivot, Norm::kStats, partial, p, shape);
 }
 
+// Turns a pixel's x into z and stores it.
+template <typename Norm, bool kAligned, typename T, int kSize>
+__device__ __forceinline__ void apply_pixel(const ForwardArgs<Norm, T>& args,
+                                            const ChannelsShape& shape, int64_t at, int channel,
+                                            const CoefOf<Norm, T> (&coef)[kSize], Vec& v) {
+  if (args.residual == nullptr) {
+    apply_forward<Norm, T, false>(v, v, coef);
+  } else {
+    const Vec r = load_channels<kAligned>(args.residual + at, channel, shape.channels);
+    apply_forward<Norm, T, true>(v, r, coef);
+  }
+  store_channels<kAligned>(args.z + at, channel, shape.channels, v);
+}
+
 template <typename Norm, typename Coef, int kSize, int kLanes, typename P>
 __device__ __forceinline__ void read_coefs(Coef (&coef)[kSize], const Coef (&shared)[kSize][kLanes],
                                            int lane, const P& params) {
@@ -109,13 +123,7 @@ __global__ void __launch_bounds__(kChunkThreads, kAligned && !Norm::kGrouped ? 4
       const int pixel = first + k * p.step;
       if (pixel >= p.pixels) break;
       const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
-      if (args.residual == nullptr) {
-        apply_forward<Norm, T, false>(v[k], v[k], coef);
-      } else {
-        const Vec r = load_channels<kAligned>(args.residual + at, p.channel, shape.channels);
-        apply_forward<Norm, T, true>(v[k], r, coef);
-      }
-      store_channels<kAligned>(args.z + at, p.channel, shape.channels, v[k]);
+      apply_pixel<Norm, kAligned>(args, shape, at, p.channel, coef, v[k]);
     }
     first += kPixelsAtOnce * p.step;
     load_pixels<kAligned>(v, args.x, p, shape, first);

@@ -2,6 +2,7 @@
 #include "channels_kernel.cuh"
 #include "frn_args.h"
 #include "images.h"
+#include "slab_kernel.cuh"
 #include "sums_kernel.cuh"
 
 namespace mmdet_frn {
@@ -19,9 +20,31 @@ void launch_chunks_to_rows(const FrnArgs& args, const ChannelsShape& shape, int6
          out + shape.first_image * args.c, rows, make_params<A>(args), parts, args.hw);
 }
 
+// Calls run(shape, grid, threads) where blocks hold slabs, of as many images as
+// block numbers allow: as a rule once. False, without a call, if maps are too
+// large.
+template <typename T, typename F>
+bool for_slab_launches(const FrnArgs& args, F&& run) {
+  const SlabPlan plan = plan_slabs(args.c, args.hw, static_cast<int>(sizeof(T)));
+  if (plan.threads == 0) return false;
+  TORCH_CHECK(args.c <= kMaxRows, "x has ", args.c, " channels; at most ", kMaxRows, " work");
+  const int64_t most = kMaxRows / plan.tiles;
+  for (int64_t n = 0; n < args.n; n += most) {
+    const int pixels = static_cast<int>(args.hw);
+    const ChannelsShape shape{pixels,     args.n,     n,      static_cast<int>(args.c),
+                              plan.lanes, plan.tiles, pixels, 1};
+    run(shape, grid_of(std::min(most, args.n - n) * plan.tiles), dim3(plan.threads));
+  }
+  return true;
+}
+
 template <typename T, bool kAligned>
 void forward_images(const FrnArgs& args, const ForwardArgs<Frn, T>& a, const at::Tensor& like) {
   using A = acc_t<T>;
+  const auto run = [&](const ChannelsShape& shape, dim3 grid, dim3 block) {
+    launch(forward_slab_kernel<Frn, T, kAligned>, grid, block, 1, a, shape);
+  };
+  if (for_slab_launches<T>(args, run)) return;
   at::Tensor buffer;
   for_image_launches<T>(args, 1, [&](const ChannelsShape& shape, int64_t images, dim3 grid) {
     if (!buffer.defined()) buffer = like.new_empty({args.n * shape.chunks * args.c});
@@ -36,6 +59,10 @@ void forward_images(const FrnArgs& args, const ForwardArgs<Frn, T>& a, const at:
 template <typename T, bool kAligned>
 void backward_images(const FrnArgs& args, const BackwardArgs<Frn, T>& a, const at::Tensor& like) {
   using A = acc_t<T>;
+  const auto run = [&](const ChannelsShape& shape, dim3 grid, dim3 block) {
+    launch(backward_slab_kernel<Frn, T, kAligned>, grid, block, 1, a, shape);
+  };
+  if (for_slab_launches<T>(args, run)) return;
   at::Tensor buffer;
   const int tensors = a.residual == nullptr ? 2 : 3;
   for_image_launches<T>(args, tensors, [&](const ChannelsShape& shape, int64_t images, dim3 grid) {

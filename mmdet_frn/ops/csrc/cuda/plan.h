@@ -205,6 +205,34 @@ constexpr ChannelsPlan plan_channels(int64_t channels, int64_t pixels, int eleme
   return plan;
 }
 
+// Small maps in channels-last memory: a block holds all pixels of a slab of
+// `lanes` packs of channels, kSlabPixels pixels a thread. A slab is at least two
+// packs wide, a sector of memory, and wider where there are few pixels.
+constexpr int kSlabThreads = 512;
+constexpr int kSlabPixels = 4;
+constexpr int kSlabParts = 64;  // most warps of a block times its lanes
+
+struct SlabPlan {
+  int lanes;    // a power of two
+  int tiles;    // slabs of an image
+  int threads;  // of a block: for each of the slab's channels there is one. 0: too many pixels
+};
+
+constexpr SlabPlan plan_slabs(int64_t channels, int64_t pixels, int element_size) {
+  const int size = 16 / element_size;
+  const int64_t packs = ceil_div(channels, size);
+  constexpr int64_t kMost = kSlabThreads * kSlabPixels;
+  int64_t lanes = 4;
+  while (lanes < 16 && pixels * lanes < 32 * kSlabPixels) lanes *= 2;
+  if (pixels * lanes > kMost) lanes = 2;
+  if (lanes > packs) lanes = ceil_pow2(packs);
+  if (pixels * lanes > kMost) return {0, 0, 0};
+  int64_t threads = ceil_div(ceil_div(pixels * lanes, kSlabPixels), 32) * 32;
+  if (threads < lanes * size) threads = lanes * size;
+  return {static_cast<int>(lanes), static_cast<int>(ceil_div(packs, lanes)),
+          static_cast<int>(threads)};
+}
+
 // How many of `count` like parts (rows, or images) of `bytes` and `blocks`
 // blocks each to work on at a time when each is read twice: as many as L2 keeps
 // for the second read, but enough to fill the device and few enough for the
