@@ -24,7 +24,8 @@ from mmdet_frn.utils.errors import one_line_errors
 from mmdet_frn.utils.files import write_text_atomic
 
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
-# FRN by where tau starts, and GN with FRN's activation: what of a difference is the activation's.
+# FRN by where tau starts and with weight standardisation, and GN with FRN's activation: what of a
+# difference is the activation's, and what the means' that FRN leaves.
 DETECTORS = {
     'bn': "'BN'",
     'gn': "'GN'",
@@ -32,6 +33,7 @@ DETECTORS = {
     'frn-tau-0': "'FRN', dict(type='TLU', init=0.0)",
     'frn-tau-05': "'FRN', dict(type='TLU', init=-0.5)",
     'frn-tau-1': "'FRN', dict(type='TLU', init=-1.0)",
+    'frn-ws': "'FRN', dict(type='TLU', init=-0.5), conv=dict(type='ConvWS')",
 }
 # One image is no batch: these are the detectors that can train on it.
 WITHOUT_BATCH = ('gn', 'frn-tau-05')

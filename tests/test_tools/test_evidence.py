@@ -19,8 +19,8 @@ def plan(*args):
 
 def test_four_rates_for_each_detector_then_six_seeds(tmp_path):
     rows = plan('--work-dir', tmp_path, '--steps', 4)
-    norms = ['BN', 'GN', 'GN+TLU', 'FRN (tau 0)', 'FRN (tau -0.5)', 'FRN (tau -1)']
-    searched, final = rows[:72], rows[72:]
+    norms = ['BN', 'GN', 'GN+TLU', 'FRN (tau 0)', 'FRN (tau -0.5)', 'FRN (tau -1)', 'FRN+ConvWS']
+    searched, final = rows[:84], rows[84:]
     assert sorted(searched) == sorted(
         (norm, '2', seed, rate, rate)
         for norm in norms
