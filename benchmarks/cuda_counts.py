@@ -1,14 +1,14 @@
 """Count what the CUDA kernels do, without a GPU: launches, passes over memory, registers.
 
-python -m benchmarks.cuda_counts [--op group_norm|pointwise] [--registers] [--dtype fp16]
+python -m benchmarks.cuda_counts [--op OP] [--registers] [--dtype fp16]
 
 Counted, not timed: the emulation of tests/test_ops/cuda_emulation executes the launchers for an
 H100-like device and counts the bytes that threads read and write. A pass is as many bytes as the
 feature map has; least are 2 forward and 3 backward. Every thread's reads count, also of parameters
 and partial sums, which caches serve: 0.2 of a pass in the row kernels, up to 1 in a kernel for
 channels_last maps, where a thread holds the parameters of 8 channels. The ops are FRN+TLU, GN+TLU
-with 32 groups, and DyT for the pointwise functions. --registers asks nvcc (sm_90) about all
-kernels, which takes some minutes.
+and EvoNorm-S0 with 32 groups, and DyT for the pointwise functions. --registers asks nvcc (sm_90)
+about all kernels, which takes some minutes.
 """
 
 import argparse
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / 'tests/test_ops/cuda_emulation'), str(ROOT / 'tests/test_ops')]
 
 import build_library  # noqa: E402
+import evonorm_equations  # noqa: E402
 import frn_equations  # noqa: E402
 import group_equations  # noqa: E402
 import pointwise_equations  # noqa: E402
@@ -52,7 +53,7 @@ def shape_of(channels: int, size: int, layout: str, op: str = 'frn') -> tuple[in
     in channels_last memory 4096 pixels of 256 channels give all but the number of blocks.
     """
     if layout == 'contiguous':
-        return 1, channels // 32 if op == 'group_norm' else 2, size, size
+        return 1, channels // 32 if op in {'group_norm', 'evonorm_s0'} else 2, size, size
     return 1, min(channels, 256), min(size, 64), min(size, 64)
 
 
@@ -67,7 +68,8 @@ def count(
         inputs = pointwise_equations.make_inputs('dyt', shape, DTYPES[dtype], lay_out)
     else:
         groups = 32 if layout == 'channels_last' else 1
-        inputs = group_equations.make_inputs(shape, groups, DTYPES[dtype], layout=lay_out)
+        equations = evonorm_equations if op == 'evonorm_s0' else group_equations
+        inputs = equations.make_inputs(shape, groups, DTYPES[dtype], layout=lay_out)
     emulator.run(inputs)
     size = torch.Size(shape).numel() * DTYPES[dtype].itemsize
     rows = []
@@ -125,7 +127,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('--op', choices=['frn', 'group_norm', 'pointwise'], default='frn', help='(%(default)s)')
+    add(
+        '--op',
+        choices=['frn', 'group_norm', 'evonorm_s0', 'pointwise'],
+        default='frn',
+        help='(%(default)s)',
+    )
     add('--dtype', choices=list(DTYPES), default='fp16', help='(%(default)s)')
     add('--registers', action='store_true', help='ask nvcc for registers and spills too')
     args = parser.parse_args()

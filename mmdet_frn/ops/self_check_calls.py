@@ -24,7 +24,7 @@ TOLERANCE = {
 # Each tensor is a wave of its own; those not of x's shape have a number per channel.
 WAVES = {
     'x': 0.7, 'weight': 0.3, 'bias': 0.5, 'tau': 2.3, 'eps': 1.3, 'residual': 1.1, 'dz': 1.9,
-    'kappa': 2.9, 'alpha': 1.7,
+    'kappa': 2.9, 'alpha': 1.7, 'v': 0.9,
 }  # fmt: skip
 LIKE_X = ('x', 'residual', 'dz')
 EPS = 1e-3
@@ -72,6 +72,16 @@ def _group_norm(
     return Call(shape, act, names, run, norm)
 
 
+def _evonorm(*shape: int, groups: int, with_v: bool = True) -> Call:
+    def run(op: Op, t: Tensors) -> Tensor:
+        return op(t['x'], t['weight'], t['bias'], groups, EPS, t.get('v'))
+
+    def norm(t: Tensors) -> Tensor:
+        return reference.evonorm_s0(t['x'], groups, t['weight'], t['bias'], t.get('v'), EPS)
+
+    return Call(shape, '', ('x', 'weight', 'bias', *['v'] * with_v), run, norm)
+
+
 def _pointwise(function: str, *shape: int) -> Call:
     names = {'tlu': ['tau'], 'affine_tlu': ['kappa', 'tau'], 'dyt': ['weight', 'bias', 'alpha']}
 
@@ -115,6 +125,19 @@ CALLS = {
         _group_norm(2, 64, 37, 41, groups=4, centered=False, act='tlu'),
         _group_norm(2, 33, 13, 11, groups=3, act='tlu', residual=True),
         _group_norm(2, 33, 37, 41, groups=33, residual=True),
+    ),
+    'evonorm_s0': (
+        # As those of group_norm.
+        _evonorm(3, 6, 9, groups=3),
+        _evonorm(3, 6, 16, groups=3, with_v=False),
+        _evonorm(2, 6, 640, groups=2),
+        _evonorm(2, 6, 641, groups=2),
+        _evonorm(2, 300, 64, groups=1),
+        _evonorm(1, 4, 20001, groups=2, with_v=False),
+        _evonorm(1, 2, 150001, groups=1),
+        _evonorm(2, 64, 13, 11, groups=32),
+        _evonorm(2, 33, 13, 11, groups=3),
+        _evonorm(2, 33, 37, 41, groups=33, with_v=False),
     ),
     'pointwise': tuple(
         # Rows of a few lanes, of a part and of several, whole 16-byte packs and not.

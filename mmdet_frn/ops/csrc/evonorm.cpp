@@ -119,6 +119,13 @@ TORCH_LIBRARY_IMPL(mmdet_frn, CPU, m) {
   m.impl("evonorm_s0_backward", &backward<evonorm_s0_backward_cpu>);
 }
 
+#ifdef MMDET_FRN_WITH_CUDA
+TORCH_LIBRARY_IMPL(mmdet_frn, CUDA, m) {
+  m.impl("evonorm_s0_forward", &forward<evonorm_s0_forward_cuda>);
+  m.impl("evonorm_s0_backward", &backward<evonorm_s0_backward_cuda>);
+}
+#endif
+
 TORCH_LIBRARY_IMPL(mmdet_frn, Meta, m) {
   m.impl("evonorm_s0_forward", &forward_meta);
   m.impl("evonorm_s0_backward", &backward_meta);

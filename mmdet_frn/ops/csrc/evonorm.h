@@ -32,6 +32,7 @@ struct EvoNormGrads {
 // rstd = rsqrt(var + eps) of each group's channels and positions.
 // z = weight * rstd * f + bias with f = x * sigmoid(v * x), or without v f = x.
 void evonorm_s0_forward_cpu(const EvoNormArgs& args, const at::Tensor& z, const at::Tensor& stats);
+void evonorm_s0_forward_cuda(const EvoNormArgs& args, const at::Tensor& z, const at::Tensor& stats);
 
 // dz has x's dtype and layout. With s = sigmoid(v * x), or 1 without v, and the mean over a group
 //   dx = rstd * (weight * dz * df/dx - (x - mean) * rstd^2 * mean(weight * dz * f)),
@@ -40,5 +41,7 @@ void evonorm_s0_forward_cpu(const EvoNormArgs& args, const at::Tensor& z, const 
 //   dv = sum_n sum(weight * rstd * dz * x^2 * s * (1 - s))
 void evonorm_s0_backward_cpu(const EvoNormArgs& args, const at::Tensor& dz, const at::Tensor& stats,
                              const EvoNormGrads& grads);
+void evonorm_s0_backward_cuda(const EvoNormArgs& args, const at::Tensor& dz,
+                              const at::Tensor& stats, const EvoNormGrads& grads);
 
 }  // namespace mmdet_frn

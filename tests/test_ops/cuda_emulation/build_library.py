@@ -46,7 +46,7 @@ def prepare(folder: Path, planted: tuple[str, str, str] | None = None) -> None:
     """
     found = dict.fromkeys(EDITS, 0)
     number = iter(range(10**6))
-    headers = [CSRC / name for name in ('frn.h', 'group_norm.h', 'pointwise.h')]
+    headers = [CSRC / name for name in ('evonorm.h', 'frn.h', 'group_norm.h', 'pointwise.h')]
     for path in (*headers, *sorted((CSRC / 'cuda').iterdir())):
         text = path.read_text(encoding='utf-8')
         if planted is not None and path.name == planted[0]:

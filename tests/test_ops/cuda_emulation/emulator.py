@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from evonorm_equations import EvoNormInputs
 from frn_equations import Inputs
 from group_equations import GroupInputs
 from pointwise_equations import PointwiseInputs
@@ -16,7 +17,7 @@ SM_90, SM_90_CLUSTERS_OF_8, SM_80, SMALL_SM_75 = range(4)
 ASCENDING, DESCENDING, RANDOM = 0, 1, 2  # order of threads; above 2: other random ones
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 READ, WRITE = 1, 2
-OPS = ('frn', 'group_norm', 'tlu', 'affine_tlu', 'dyt')  # kOps of entry.cpp
+OPS = ('frn', 'group_norm', 'evonorm_s0', 'tlu', 'affine_tlu', 'dyt')  # kOps of entry.cpp
 
 
 class Buffer(ctypes.Structure):
@@ -27,8 +28,8 @@ class Call(ctypes.Structure):
     """The struct Call of entry.cpp."""
 
     TENSORS = (
-        *('x', 'weight', 'bias', 'eps', 'tau', 'residual', 'kappa', 'alpha', 'z', 'stats'),
-        *('dz', 'dx', 'dweight', 'dbias', 'deps', 'dtau', 'dresidual', 'dkappa', 'dalpha'),
+        *('x', 'weight', 'bias', 'eps', 'tau', 'residual', 'kappa', 'alpha', 'v', 'z', 'stats'),
+        *('dz', 'dx', 'dweight', 'dbias', 'deps', 'dtau', 'dresidual', 'dkappa', 'dalpha', 'dv'),
     )
     _fields_ = [
         *((name, Buffer) for name in TENSORS),
@@ -70,7 +71,7 @@ class Emulator:
         allocate.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
 
     def kernels(self, of: str) -> set[str]:
-        """Return the names of the kernels of 'frn', 'group' or 'pointwise', as in ``reached``."""
+        """Return the names of the kernels of a family, 'frn' for instance, as in ``reached``."""
         command = ['nm', '--demangle', '--defined-only', str(self.path)]
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         names = (line.split(' ', 2)[2] for line in listed.splitlines() if '_kernel<' in line)
@@ -78,7 +79,7 @@ class Emulator:
 
     def run(
         self,
-        inputs: Inputs | GroupInputs | PointwiseInputs,
+        inputs: Inputs | GroupInputs | EvoNormInputs | PointwiseInputs,
         device: int = SM_90,
         order: int = ASCENDING,
         shift: dict[str, int] | None = None,
@@ -106,6 +107,9 @@ class Emulator:
             op, stats = 'group_norm', (2, x.shape[0], inputs.groups)
             call.groups, call.centered = inputs.groups, inputs.centered
             call.relu = inputs.act == 'relu'
+        elif isinstance(inputs, EvoNormInputs):
+            op, stats = 'evonorm_s0', (2, x.shape[0], inputs.groups)
+            call.groups = inputs.groups
         elif isinstance(inputs, PointwiseInputs):
             op, stats = inputs.function, None
         call.op = OPS.index(op)
@@ -157,4 +161,6 @@ class Emulator:
 def _family(kernel: str) -> str:
     if 'pointwise_' in kernel or 'fold_parts_kernel<' in kernel:
         return 'pointwise'
+    if 'mmdet_frn::EvoNorm' in kernel:
+        return 'evonorm'
     return 'group' if 'mmdet_frn::Group' in kernel else 'frn'

@@ -1,4 +1,5 @@
 // The launchers of the ops behind a C interface, for emulator.py.
+#include "evonorm.h"
 #include "frn.h"
 #include "group_norm.h"
 #include "pointwise.h"
@@ -13,8 +14,8 @@ struct Buffer {
 };
 
 struct Call {
-  Buffer x, weight, bias, eps, tau, residual, kappa, alpha, z, stats;
-  Buffer dz, dx, dweight, dbias, deps, dtau, dresidual, dkappa, dalpha;
+  Buffer x, weight, bias, eps, tau, residual, kappa, alpha, v, z, stats;
+  Buffer dz, dx, dweight, dbias, deps, dtau, dresidual, dkappa, dalpha, dv;
   double eps_value;
   int64_t n, c, hw, groups;
   int channels_last, centered, relu;
@@ -38,13 +39,19 @@ Args norm(const Call& call) {
   auto args = common<Args>(call);
   args.weight = call.weight;
   args.bias = call.bias;
+  return args;
+}
+
+template <typename Args>
+Args norm_and_act(const Call& call) {
+  auto args = norm<Args>(call);
   args.tau = call.tau;
   args.residual = call.residual;
   return args;
 }
 
 void run_frn(const Call& call, bool backward) {
-  auto args = norm<mmdet_frn::FrnArgs>(call);
+  auto args = norm_and_act<mmdet_frn::FrnArgs>(call);
   args.eps = call.eps;
   args.eps_value = call.eps_value;
   if (!backward) return mmdet_frn::frn_forward_cuda(args, call.z, call.stats);
@@ -54,7 +61,7 @@ void run_frn(const Call& call, bool backward) {
 }
 
 void run_group_norm(const Call& call, bool backward) {
-  auto args = norm<mmdet_frn::GroupArgs>(call);
+  auto args = norm_and_act<mmdet_frn::GroupArgs>(call);
   args.eps = call.eps_value;
   args.group = call.c / call.groups;
   args.centered = call.centered != 0;
@@ -62,6 +69,16 @@ void run_group_norm(const Call& call, bool backward) {
   if (!backward) return mmdet_frn::group_norm_forward_cuda(args, call.z, call.stats);
   mmdet_frn::group_norm_backward_cuda(
       args, call.dz, call.stats, {call.dx, call.dweight, call.dbias, call.dtau, call.dresidual});
+}
+
+void run_evonorm_s0(const Call& call, bool backward) {
+  auto args = norm<mmdet_frn::EvoNormArgs>(call);
+  args.v = call.v;
+  args.eps = call.eps_value;
+  args.group = call.c / call.groups;
+  if (!backward) return mmdet_frn::evonorm_s0_forward_cuda(args, call.z, call.stats);
+  mmdet_frn::evonorm_s0_backward_cuda(args, call.dz, call.stats,
+                                      {call.dx, call.dweight, call.dbias, call.dv});
 }
 
 template <mmdet_frn::Function function>
@@ -86,9 +103,12 @@ void run_pointwise(const Call& call, bool backward) {
 }
 
 // In the order of OPS in emulator.py.
-void (*const kOps[])(const Call&, bool) = {
-    run_frn, run_group_norm, run_pointwise<mmdet_frn::Function::kTlu>,
-    run_pointwise<mmdet_frn::Function::kAffineTlu>, run_pointwise<mmdet_frn::Function::kDyt>};
+void (*const kOps[])(const Call&, bool) = {run_frn,
+                                           run_group_norm,
+                                           run_evonorm_s0,
+                                           run_pointwise<mmdet_frn::Function::kTlu>,
+                                           run_pointwise<mmdet_frn::Function::kAffineTlu>,
+                                           run_pointwise<mmdet_frn::Function::kDyt>};
 
 }  // namespace
 

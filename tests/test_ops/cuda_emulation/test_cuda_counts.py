@@ -12,6 +12,8 @@ from benchmarks.cuda_counts import count
         ('frn', 'channels_last', ('1', '2'), (2, 3), 1.2),
         ('group_norm', 'contiguous', ('1', '2'), (2, 3), 1.2),
         ('group_norm', 'channels_last', ('3', '4'), (3, 5), 1.4),
+        ('evonorm_s0', 'contiguous', ('1', '2'), (2, 3), 1.2),
+        ('evonorm_s0', 'channels_last', ('3', '4'), (3, 5), 1.4),
         ('pointwise', 'contiguous', ('1', '2'), (2, 3), 1.2),
         ('pointwise', 'channels_last', ('1', '2'), (2, 3), 2.2),
     ],

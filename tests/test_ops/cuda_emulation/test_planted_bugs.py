@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import build_library
 import pytest
+import test_evonorm_emulation as evonorm
 import test_group_norm_emulation as group
 import test_pointwise_emulation as pointwise
 import torch
@@ -21,7 +22,7 @@ class Bug:
     old: str
     new: str
     unit: str  # the one .cu file compiled again
-    case: Case | group.Case | pointwise.Case
+    case: Case | group.Case | evonorm.Case | pointwise.Case
     seen: str  # a pattern of the message
     check: Callable = assert_case_matches
 
@@ -185,6 +186,24 @@ BUGS = {
         group.Case((2, 8, 5, 4), 2, SINGLE, act='relu'),
         'bias: error',
         check=group.assert_ties_go_where_they_should,
+    ),
+    'gradient of v without the weight': Bug(
+        'sums_kernel.cuh',
+        'if (!Norm::kThreshold && blockIdx.y == 2)',
+        'if (false)',
+        'evonorm.cu',
+        evonorm.Case((2, 8, 5, 4), 2, SINGLE, channels_last),
+        'v: error',
+        check=evonorm.assert_case_matches,
+    ),
+    'sigmoid without v in the gradient of x': Bug(
+        'evonorm.cuh',
+        'fma_rn(coef.v, bend(mul_rn(x, s), s), s)',
+        'fma_rn(A(1), bend(mul_rn(x, s), s), s)',
+        'evonorm_rows.cu',
+        evonorm.Case((2, 8, 5, 4), 2, SINGLE),
+        'x: error',
+        check=evonorm.assert_case_matches,
     ),
     'tie to the line': Bug(
         'pointwise.cuh',

@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kChunkThreads, sizeof(T) == 2 ? 2 : 3)
 }
 
 template <typename Norm, typename T, bool kAligned>
-__global__ void __launch_bounds__(kChunkThreads)
+__global__ void __launch_bounds__(kChunkThreads, Norm::kMinBlocks)
     backward_channels_apply_kernel(const BackwardArgs<Norm, T> args, const ChannelsShape shape) {
   using A = acc_t<T>;
   using Coef = CoefOf<Norm, T>;

@@ -1,9 +1,9 @@
 // The arithmetic of FRN: its parameters, what is summed over a row, and what is
 // made of each element. The kernels take it as their template argument Norm;
-// group_norm.cuh is another.
+// group_norm.cuh and evonorm.cuh are others.
 #pragma once
 
-#include "math.cuh"
+#include "pack.cuh"
 
 namespace mmdet_frn {
 
@@ -13,6 +13,10 @@ struct Frn {
   static constexpr bool kPivoted = false;
   static constexpr int kStats = 1;
   static constexpr bool kLearnsEps = true;
+  // Blocks of a kernel that reads x twice that must fit a multiprocessor, as far
+  // as registers go; 0 leaves it to the compiler.
+  static constexpr int kMinBlocks = 0;
+  static constexpr bool kThreshold = true;  // y may be replaced by floor(), see drops()
 
   // The per-channel parameters, in the accumulation type.
   template <typename A>
@@ -100,10 +104,11 @@ struct Frn {
     return coef.tau;
   }
 
-  // The backward's sum over a row goes on with x and the gradient g of y.
+  // The backward's sums over a row go on with x and the gradient g of y.
   template <typename A>
-  static __device__ __forceinline__ A add_backward(A x, A g, const Coef<A>& /*coef*/, A sum) {
-    return fma_rn(g, x, sum);
+  static __device__ __forceinline__ void add_backward(A x, A g, const Coef<A>& /*coef*/,
+                                                      A (&sums)[kRowSums]) {
+    sums[kSumGX] = fma_rn(g, x, sums[kSumGX]);
   }
   // dx = scale * g - x * pull with pull = scale * rstd^2 * mean(g * x),
   // multiplied in an order that keeps every factor in range.

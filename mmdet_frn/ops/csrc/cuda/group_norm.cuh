@@ -15,6 +15,8 @@ struct Group {
   static constexpr bool kGrouped = true;
   static constexpr bool kPivoted = true;
   static constexpr bool kLearnsEps = false;
+  static constexpr int kMinBlocks = 0;
+  static constexpr bool kThreshold = true;
   enum Stat { kFirst, kSquares, kStats };
 
   template <typename A>
@@ -134,10 +136,11 @@ struct Group {
     return coef.floor;
   }
 
-  // The backward's sum over a row goes on with x - mean and the gradient g of y.
+  // The backward's sums over a row go on with x - mean and the gradient g of y.
   template <typename A>
-  static __device__ __forceinline__ A add_backward(A x, A g, const Coef<A>& coef, A sum) {
-    return fma_rn(g, add_rn(x, -coef.mean), sum);
+  static __device__ __forceinline__ void add_backward(A x, A g, const Coef<A>& coef,
+                                                      A (&sums)[kRowSums]) {
+    sums[kSumGX] = fma_rn(g, add_rn(x, -coef.mean), sums[kSumGX]);
   }
   // A row's part in its group's sums of weight * g * x_hat and weight * g, with x_hat = (x - mean)
   // * rstd.

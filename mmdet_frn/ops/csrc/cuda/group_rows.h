@@ -4,23 +4,11 @@
 
 #include <algorithm>
 
+#include "group_plan.h"
 #include "group_rows_kernel.cuh"
 #include "launch.h"
 
 namespace mmdet_frn {
-
-template <typename T, typename P>
-GroupPlan group_plan(const P& params, int64_t images) {
-  return plan_groups(images * params.groups, params.group, params.pixels,
-                     static_cast<int>(sizeof(T)), device_figures());
-}
-
-// Parts of a row whose sums the backward keeps; 0 where a group does not fit.
-template <typename T, typename P>
-int parts_of_row(const P& params) {
-  const GroupPlan plan = group_plan<T>(params, 1);
-  return plan.scope == Scope::kNone ? 0 : plan.parts;
-}
 
 // Calls run(plan, shape) for all groups, of as many images to a launch as group
 // numbers allow: as a rule once. False, without a call, if groups do not fit on
@@ -71,16 +59,12 @@ bool backward_groups_at(const BackwardArgs<Norm, T>& args) {
   });
 }
 
-// z and stats of all groups. False, without a launch, if groups do not fit on
-// chip.
 template <typename Norm, typename T>
 bool forward_groups(const ForwardArgs<Norm, T>& args) {
   const bool aligned = all_aligned<T>(args.params.pixels, args.x, args.residual, args.z);
   return aligned ? forward_groups_at<Norm, T, true>(args) : forward_groups_at<Norm, T, false>(args);
 }
 
-// The gradients of x and residual, and sums, (3, parts_of_row, N, C). False as in
-// forward_groups.
 template <typename Norm, typename T>
 bool backward_groups(const BackwardArgs<Norm, T>& args) {
   const bool aligned =

@@ -18,7 +18,8 @@ namespace mmdet_frn {
 // kAligned: every row of every tensor starts on 16 bytes and is made of whole
 // packs.
 template <typename Norm, typename T, Scope kScope, bool kAligned>
-__global__ void __launch_bounds__(max_group_threads(kScope), min_group_blocks(kScope))
+__global__ void __launch_bounds__(max_group_threads(kScope),
+                                  min_group_blocks(kScope, Norm::kMinBlocks))
     forward_group_kernel(const ForwardArgs<Norm, T> args, const GroupShape shape) {
 #if __CUDA_ARCH__ < 900
   if constexpr (kScope == Scope::kCluster) return;  // never launched
@@ -48,7 +49,8 @@ __global__ void __launch_bounds__(max_group_threads(kScope), min_group_blocks(kS
 }
 
 template <typename Norm, typename T, Scope kScope, bool kAligned>
-__global__ void __launch_bounds__(max_group_threads(kScope), min_group_blocks(kScope))
+__global__ void __launch_bounds__(max_group_threads(kScope),
+                                  min_group_blocks(kScope, Norm::kMinBlocks))
     backward_group_kernel(const BackwardArgs<Norm, T> args, const GroupShape shape) {
 #if __CUDA_ARCH__ < 900
   if constexpr (kScope == Scope::kCluster) return;  // never launched

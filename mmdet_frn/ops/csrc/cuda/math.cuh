@@ -54,6 +54,11 @@ __device__ __forceinline__ float add_rn(float a, float b) { return __fadd_rn(a, 
 __device__ __forceinline__ double add_rn(double a, double b) { return __dadd_rn(a, b); }
 __device__ __forceinline__ float rsqrt_acc(float a) { return rsqrtf(a); }
 __device__ __forceinline__ double rsqrt_acc(double a) { return rsqrt(a); }
+// Within two units in the last place; 0 from 2^126 on.
+__device__ __forceinline__ float inverse_acc(float a) { return __fdividef(1.0f, a); }
+__device__ __forceinline__ double inverse_acc(double a) { return 1.0 / a; }
+__device__ __forceinline__ float exp_acc(float a) { return expf(a); }
+__device__ __forceinline__ double exp_acc(double a) { return exp(a); }
 __device__ __forceinline__ float tanh_acc(float a) { return tanhf(a); }
 __device__ __forceinline__ double tanh_acc(double a) { return tanh(a); }
 

@@ -1,13 +1,14 @@
 // The op on one 16-byte pack of a row, as every kernel applies it: the norm,
 // the residual and the threshold. The norm's own arithmetic is the argument
-// Norm, see frn_norm.cuh and group_norm.cuh.
+// Norm, see frn_norm.cuh, group_norm.cuh and evonorm.cuh.
 #pragma once
 
 #include "math.cuh"
 
 namespace mmdet_frn {
 
-// The backward's sums of one row, in this order; stored as [kRowSums][N * C].
+// The backward's sums of one row, in this order; stored as [kRowSums][N * C]. A norm without a
+// threshold may sum something else in the place of the last.
 enum RowSum { kSumGX, kSumG, kSumTau };
 constexpr int kRowSums = 3;
 
@@ -34,7 +35,7 @@ __device__ __forceinline__ void apply_forward(Vec& v, const Vec& residual,
     const CoefOf<Norm, T>& f = coef[kRows == 1 ? 0 : i];
     y[i] = Norm::value(y[i], f);
     if constexpr (kResidual) y[i] = add_rn(y[i], r[i]);
-    y[i] = Norm::drops(y[i], f) ? Norm::floor(f) : y[i];
+    if constexpr (Norm::kThreshold) y[i] = Norm::drops(y[i], f) ? Norm::floor(f) : y[i];
   }
   pack_vec<T>(y, v);
 }
@@ -55,13 +56,15 @@ __device__ __forceinline__ void mask_and_sum(const Vec& x_pack, Vec& g_pack, con
   for (int i = 0; i < kSize; ++i) {
     const CoefOf<Norm, T>& f = coef[kRows == 1 ? 0 : i];
     A(&sum)[kRowSums] = sums[kRows == 1 ? 0 : i];
-    A y = Norm::value(x[i], f);
-    if constexpr (kResidual) y = add_rn(y, r[i]);
-    const bool below = Norm::drops(y, f);
-    sum[kSumTau] = add_rn(sum[kSumTau], below ? g[i] : A(0));
-    g[i] = below ? A(0) : g[i];
+    if constexpr (Norm::kThreshold) {
+      A y = Norm::value(x[i], f);
+      if constexpr (kResidual) y = add_rn(y, r[i]);
+      const bool below = Norm::drops(y, f);
+      sum[kSumTau] = add_rn(sum[kSumTau], below ? g[i] : A(0));
+      g[i] = below ? A(0) : g[i];
+    }
     sum[kSumG] = add_rn(sum[kSumG], g[i]);
-    sum[kSumGX] = Norm::add_backward(x[i], g[i], f, sum[kSumGX]);
+    Norm::add_backward(x[i], g[i], f, sum);
   }
   pack_vec<T>(g, g_pack);
 }

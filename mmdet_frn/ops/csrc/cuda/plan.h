@@ -131,7 +131,9 @@ constexpr int max_group_threads(Scope scope) {
 
 // As min_blocks; 0 leaves it to the compiler, which keeps sm_75 from spilling with
 // 1 and packs more small blocks with 0.
-constexpr int min_group_blocks(Scope scope) { return scope == Scope::kGroup ? 0 : 1; }
+constexpr int min_group_blocks(Scope scope, int of_norm) {
+  return scope == Scope::kGroup ? of_norm : 1;
+}
 
 // As plan_rows: the number of groups decides only how many share a block.
 constexpr GroupPlan plan_groups(int64_t groups, int64_t rows, int64_t len, int element_size,

@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kChunkThreads)
 }
 
 template <typename Norm, typename T>
-__global__ void __launch_bounds__(kChunkThreads)
+__global__ void __launch_bounds__(kChunkThreads, Norm::kMinBlocks)
     forward_chunk_apply_kernel(const ForwardArgs<Norm, T> args, const ChunkShape shape,
                                const acc_t<T>* partial) {
   using A = acc_t<T>;
@@ -156,7 +156,7 @@ __device__ __forceinline__ void mask_round(const BackwardArgs<Norm, T>& args, co
 }
 
 template <typename Norm, typename T>
-__global__ void __launch_bounds__(kChunkThreads)
+__global__ void __launch_bounds__(kChunkThreads, Norm::kMinBlocks)
     backward_chunk_sum_kernel(const BackwardArgs<Norm, T> args, const ChunkShape shape,
                               acc_t<T>* partial) {
   using A = acc_t<T>;
@@ -182,7 +182,7 @@ __global__ void __launch_bounds__(kChunkThreads)
 }
 
 template <typename Norm, typename T>
-__global__ void __launch_bounds__(kChunkThreads)
+__global__ void __launch_bounds__(kChunkThreads, Norm::kMinBlocks)
     backward_chunk_apply_kernel(const BackwardArgs<Norm, T> args, const ChunkShape shape,
                                 const acc_t<T>* partial) {
   using A = acc_t<T>;

@@ -76,7 +76,7 @@ struct ParamGradArgs {
   // (channels,) each, or null. deps: per channel, also where eps is one number.
   A* dweight;
   A* dbias;
-  A* dtau;
+  A* dtau;  // of EvoNorm: of v, whose sum is in the place of that of tau
   A* deps;
 };
 
@@ -107,8 +107,11 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
       const int64_t row = n * args.channels + c;
       if (blockIdx.y == 1) {
         sum = add_rn(sum, sum_of_row(args, kSumG, row));
-      } else if (blockIdx.y == 2) {
+      } else if (Norm::kThreshold && blockIdx.y == 2) {
         sum = add_rn(sum, sum_of_row(args, kSumTau, row));
+      } else if (blockIdx.y == 2) {
+        const A rstd = Norm::saved_rstd(args.params, args.stats, n, c);
+        sum = add_rn(sum, Norm::weight_grad(sum_of_row(args, kSumTau, row), rstd));
       } else {
         const A rstd = Norm::saved_rstd(args.params, args.stats, n, c);
         const A sum_gx = sum_of_row(args, kSumGX, row);
@@ -122,6 +125,7 @@ __global__ void __launch_bounds__(kSumLanes* kSumLanes)
   }
   sum = sum_column(sum, shared);
   if (threadIdx.y > 0 || c >= args.channels) return;
+  if (!Norm::kThreshold && blockIdx.y == 2) sum = mul_rn(args.params.weight[c], sum);
   if constexpr (Norm::kLearnsEps) {
     if (blockIdx.y == 3) {
       // d|eps| / deps is 0 at 0, as autograd's abs has it.

@@ -120,6 +120,7 @@ inline float __fmul_rn(float a, float b) { return a * b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
+inline float __fdividef(float a, float b) { return a / b; }
 inline float rsqrtf(float a) { return static_cast<float>(1 / std::sqrt(static_cast<double>(a))); }
 inline double rsqrt(double a) { return 1 / std::sqrt(a); }
 inline float __uint_as_float(unsigned v) { return emulation::bits_of<float>(v); }
