@@ -6,7 +6,7 @@
 #include "../pointwise.h"
 #include "launch.h"
 #include "pointwise.cuh"
-#include "pointwise_kernel.cuh"
+#include "pointwise_channels_kernel.cuh"
 #include "sums_kernel.cuh"
 
 namespace mmdet_frn {

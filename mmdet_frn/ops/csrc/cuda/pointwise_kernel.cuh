@@ -1,5 +1,5 @@
 // A function of each element with parameters per channel (pointwise.cuh),
-// forward and backward, in (N, C, *) memory and in channels-last memory.
+// forward and backward, in (N, C, *) memory; what both layouts need comes first.
 //
 //   x, dz, z, dx  fp64, fp32, fp16, bf16, any alignment
 //   partial       (parameters, parts, C)  accumulation type: what each part of
@@ -9,8 +9,10 @@
 // in one go.
 #pragma once
 
-#include "channels_kernel.cuh"
+#include "pack.cuh"
+#include "plan.h"
 #include "reduce.cuh"
+#include "row_io.cuh"
 
 namespace mmdet_frn {
 
@@ -31,13 +33,12 @@ struct PointwiseBackward {
   int64_t partial_step;  // from one parameter to the next
 };
 
-// The parameters of channel c; past the last channel, of that one.
+// The parameters of channel c.
 template <typename Policy, typename A>
 __device__ __forceinline__ void load_params(A (&out)[Policy::kParams],
-                                            const A* const (&params)[Policy::kParams], int c,
-                                            int channels) {
+                                            const A* const (&params)[Policy::kParams], int c) {
 #pragma unroll
-  for (int i = 0; i < Policy::kParams; ++i) out[i] = params[i][c < channels ? c : channels - 1];
+  for (int i = 0; i < Policy::kParams; ++i) out[i] = params[i][c];
 }
 
 // In the two functions below a pack belongs to one channel (kRows == 1) or each
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(kPartThreads)
     forward_pointwise_rows_kernel(const PointwiseForward<Policy, T> args, const PartsShape shape) {
   RowPart<T, kForwardPacks> part(shape);
   acc_t<T> params[1][Policy::kParams] = {};
-  if (part.len > 0) load_params<Policy>(params[0], args.params, part.channel, shape.channels);
+  if (part.len > 0) load_params<Policy>(params[0], args.params, part.channel);
   do {
     Vec v[kForwardPacks];
     load_row<kAligned>(v, args.x + part.offset, part.len, part.group);
@@ -169,7 +170,7 @@ __global__ void __launch_bounds__(kPartThreads)
   constexpr int kSize = Packed<T>::kSize;
   RowPart<T, kBackwardPacks> part(shape);
   acc_t<T> params[1][Policy::kParams] = {}, sums[1][Policy::kParams] = {};
-  if (part.len > 0) load_params<Policy>(params[0], args.params, part.channel, shape.channels);
+  if (part.len > 0) load_params<Policy>(params[0], args.params, part.channel);
   do {
     Vec x[kBackwardPacks], g[kBackwardPacks];
     load_row<kAligned>(x, args.x + part.offset, part.len, part.group);
@@ -189,63 +190,6 @@ __global__ void __launch_bounds__(kPartThreads)
 #pragma unroll
   for (int i = 0; i < Policy::kParams; ++i) {
     args.partial[i * args.partial_step + part.place * shape.channels + part.channel] = sums[0][i];
-  }
-}
-
-// ---- channels-last memory ----------------------------------------------------
-
-template <typename Policy, typename T, bool kAligned>
-__global__ void __launch_bounds__(kChunkThreads)
-    forward_pointwise_channels_kernel(const PointwiseForward<Policy, T> args,
-                                      const ChannelsShape shape) {
-  constexpr int kSize = Packed<T>::kSize;
-  const ChannelsPlace<T> p(shape, static_cast<int>(blockIdx.x));
-  if (p.channel >= shape.channels) return;
-  acc_t<T> params[kSize][Policy::kParams];
-#pragma unroll
-  for (int i = 0; i < kSize; ++i) {
-    load_params<Policy>(params[i], args.params, p.channel + i, shape.channels);
-  }
-#pragma unroll kPixelsAtOnce
-  for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
-    const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
-    Vec v = load_channels<kAligned>(args.x + at, p.channel, shape.channels);
-    apply_function<Policy, T>(v, params);
-    store_channels<kAligned>(args.z + at, p.channel, shape.channels, v);
-  }
-}
-
-template <typename Policy, typename T, bool kAligned>
-__global__ void __launch_bounds__(kChunkThreads)
-    backward_pointwise_channels_kernel(const PointwiseBackward<Policy, T> args,
-                                       const ChannelsShape shape) {
-  using A = acc_t<T>;
-  constexpr int kSize = Packed<T>::kSize;
-  __shared__ A shared[kSize][kChunkThreads];
-  const ChannelsPlace<T> p(shape, static_cast<int>(blockIdx.x));
-  A sums[kSize][Policy::kParams] = {};
-  if (p.channel < shape.channels) {
-    A params[kSize][Policy::kParams];
-#pragma unroll
-    for (int i = 0; i < kSize; ++i) {
-      load_params<Policy>(params[i], args.params, p.channel + i, shape.channels);
-    }
-#pragma unroll 2
-    for (int pixel = p.pixel; pixel < p.pixels; pixel += p.step) {
-      const int64_t at = p.offset + static_cast<int64_t>(pixel) * shape.channels;
-      const Vec x = load_channels<kAligned>(args.x + at, p.channel, shape.channels);
-      Vec g = load_channels<kAligned>(args.dz + at, p.channel, shape.channels);
-      grad_function<Policy, T>(g, x, kSize, params, sums);
-      store_channels<kAligned>(args.dx + at, p.channel, shape.channels, g);
-    }
-  }
-#pragma unroll
-  for (int s = 0; s < Policy::kParams; ++s) {
-    A sum[kSize];
-#pragma unroll
-    for (int i = 0; i < kSize; ++i) sum[i] = sums[i][s];
-    sum_pixels(sum, shared, shape.lanes);
-    store_sums<T>(sum, s, args.partial, p, shape);
   }
 }
 
