@@ -116,7 +116,10 @@ def test_a_failed_set_up_names_the_log_and_resumes_with_the_step_it_was_in(check
 
 def test_a_killed_set_up_resumes_with_the_step_it_was_in(checkout):
     process = checkout.start(SLOW='0.4')
+    deadline = time.monotonic() + 60
     while TORCH not in (checkout.notes.read_text() if checkout.notes.exists() else ''):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -85,8 +85,9 @@ def _check_images(folder: Path, images: list | None, split: Split, report: Repor
 def find_bad_images(images: Sequence[tuple]) -> list[str]:
     """Decode images, given as (path, size); a line for each that fails or has another size."""
     # Forked: a new process would import MMDetection first. Ctrl-C is left to the parent.
-    options = dict(mp_context=get_context('fork'), initializer=signal, initargs=(SIGINT, SIG_IGN))
-    pool = ProcessPoolExecutor(**options)
+    pool = ProcessPoolExecutor(
+        mp_context=get_context('fork'), initializer=signal, initargs=(SIGINT, SIG_IGN)
+    )
     try:
         found = pool.map(_problem_of, images, chunksize=32)
         return [line for line in tqdm(found, 'decoding', len(images)) if line]
