@@ -4,9 +4,9 @@ python tools/evidence.py                    generated shapes, 2 images a step, s
 python tools/evidence.py --data FOLDER      a COCO-format folder, five folds, 8, 4, 2 and 1 images
 python tools/evidence.py CONFIGS --seeds 3  your configs in place of BN, GN and FRN
 
-Each config first gets the best of four learning rates, by mean AP over three seeds on images that
-the tables leave out: a part of the first fold's training images, or other shapes. Then come the
-runs of the tables. The expected duration is printed first. Run it again to resume.
+Each config first gets the best of four learning rates, by mean AP over three seeds on other shapes,
+or on a part of the first fold's training images, which other folds test on. Then come the runs of
+the tables. The expected duration is printed first. Run it again to resume.
 """
 
 import argparse
