@@ -109,6 +109,8 @@ def check_command(words, monkeypatch, capsys):
 
 @pytest.mark.parametrize('page', PAGES, ids=NAMES)
 def test_commands_name_tools_targets_options_and_files_that_exist(page, monkeypatch, capsys):
+    if page.name == 'tools.md':  # MMDetection 3.3 does not ask for what its own tools import
+        pytest.importorskip('seaborn')
     # As one: a block may use the variables of an earlier one.
     for words in commands('\n'.join(block for block, _ in blocks(page, 'sh'))):
         check_command(words, monkeypatch, capsys)

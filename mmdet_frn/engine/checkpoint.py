@@ -54,17 +54,32 @@ def _statistic(owner: Any, name: str) -> Callable:
     return getattr(owner, name)
 
 
+def _named(function: Callable, path: str) -> Callable:
+    """Return the function under another name, that which PyTorch looks up in a checkpoint.
+
+    From PyTorch 2.6 on a tuple of both would do.
+    """
+
+    def renamed(*args: Any) -> Any:
+        return function(*args)
+
+    renamed.__module__, renamed.__name__ = path.rsplit('.', 1)
+    renamed.__qualname__ = renamed.__name__  # what later versions ask for
+    return renamed
+
+
 def _safe_globals() -> list:
     """Return what MMEngine's checkpoints hold besides tensors: logged numbers, as NumPy arrays."""
     multiarray: Sequence[Any] = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
     # NumPy 1 and 2 write each other's files under these two names.
     renamed = [
-        (function, f'numpy.{core}.multiarray.{function.__name__}')
+        _named(function, f'numpy.{core}.multiarray.{function.__name__}')
         for function in multiarray
         for core in ('core', '_core')
     ]
     kinds = {type(np.dtype(code)) for code in (*np.typecodes['AllInteger'], *'?efdgUS')}
-    return [np.ndarray, np.dtype, *kinds, *renamed, HistoryBuffer, (_statistic, 'builtins.getattr')]
+    statistic = _named(_statistic, 'builtins.getattr')
+    return [np.ndarray, np.dtype, *kinds, *renamed, HistoryBuffer, statistic]
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -132,14 +147,15 @@ def safe_checkpoints() -> Iterator[None]:
 
     MMEngine falls back to running the code in a file that holds some. Within this context it does
     not, for ``load_from``, ``resume``, ``init_cfg`` and every scheme of path, unless
-    :func:`trusts_checkpoints`. PyTorch before 2.6 cannot tell what a file holds; there it warns.
+    :func:`trusts_checkpoints`. PyTorch before 2.5 cannot load NumPy's arrays as data; there it
+    warns.
 
     Raises:
         UsageError: a checkpoint loaded within holds more than data.
     """
-    if not hasattr(serialization, 'get_unsafe_globals_in_checkpoint'):
+    if not hasattr(serialization, 'safe_globals'):
         warnings.warn(
-            f'PyTorch {torch.__version__} is older than 2.6: loading a checkpoint can run code in '
+            f'PyTorch {torch.__version__} is older than 2.5: loading a checkpoint can run code in '
             f'it; load only what you trust',
             stacklevel=3,
         )

@@ -8,6 +8,7 @@ from helpers import SHAPES_CONFIG as CONFIG
 from helpers import Payload, refused
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
+from mmengine.registry import HOOKS
 from mmengine.runner import load_checkpoint
 from torch import nn
 
@@ -179,7 +180,8 @@ def test_what_does_not_fit_the_model_is_named(shapes, message, tmp_path):
     assert found.startswith(f'checkpoint {tmp_path}/other.pth does not fit the model: {message}')
 
 
-class _Never(Hook):
+@HOOKS.register_module()
+class NeverTests(Hook):
     def before_test(self, runner):
         raise AssertionError('the test began')
 
@@ -187,7 +189,7 @@ class _Never(Hook):
 @pytest.mark.parametrize('content', [{}, nn.Linear(2, 2).state_dict()])
 def test_a_foreign_checkpoint_is_not_evaluated(content, options, tmp_path):
     torch.save({'state_dict': content}, tmp_path / 'other.pth')
-    options = {**options, 'custom_hooks': [{'type': _Never}]}
+    options = {**options, 'custom_hooks': [{'type': 'NeverTests'}]}
     arguments = {'options': options, 'work_dir': str(tmp_path / 'work')}
     message = refused(evaluate_detector, CONFIG, tmp_path / 'other.pth', **arguments)
     assert ' missing keys: backbone.conv1.weight, ' in message

@@ -10,6 +10,10 @@ from mmdet_frn.engine import StreamSampler
 from mmdet_frn.utils.errors import UsageError
 
 IMAGES, STEPS = range(7), 6
+skips = pytest.mark.skipif(
+    not hasattr(InfiniteSampler, 'skip'),
+    reason='this MMEngine resumes by reading the batches before, and asks no sampler to skip',
+)
 
 
 @pytest.fixture
@@ -47,6 +51,7 @@ def test_positions_are_those_in_the_stream():
         assert index.seed == 5
 
 
+@skips
 @pytest.mark.parametrize('skipped', [0, 1, 5, 6, 12, 17])
 def test_skipping_changes_nothing_behind(skipped):
     expected = with_positions(StreamSampler(IMAGES, True, 5, 3, 2), 40)[skipped:]
@@ -55,6 +60,7 @@ def test_skipping_changes_nothing_behind(skipped):
     assert with_positions(resumed, 40 - skipped) == expected
 
 
+@skips
 @pytest.mark.parametrize('skipped', [0, 4, 9])
 def test_a_rank_skips_its_own_indices(skipped, as_rank):
     as_rank(1, 3)
