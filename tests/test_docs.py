@@ -100,7 +100,12 @@ def check_command(words, monkeypatch, capsys):
             assert (ROOT / rest[0]).is_file(), f'{rest[0]} does not exist'
         options = [word.partition('=')[0] for word in rest if word.startswith('--')]
         if options:
-            said = help_of(rest, monkeypatch, capsys)
+            try:
+                said = help_of(rest, monkeypatch, capsys)
+            except ModuleNotFoundError as error:
+                if error.name != 'seaborn':
+                    raise
+                return  # imported by MMDetection 3.3's analyze_logs, whose package lacks it
             missing = [o for o in options if not re.search(rf'{re.escape(o)}\b', said)]
             assert not missing, f'{rest[:2]} has no {missing}'
     else:
@@ -109,8 +114,6 @@ def check_command(words, monkeypatch, capsys):
 
 @pytest.mark.parametrize('page', PAGES, ids=NAMES)
 def test_commands_name_tools_targets_options_and_files_that_exist(page, monkeypatch, capsys):
-    if page.name == 'tools.md':  # MMDetection 3.3 does not ask for what its own tools import
-        pytest.importorskip('seaborn')
     # As one: a block may use the variables of an earlier one.
     for words in commands('\n'.join(block for block, _ in blocks(page, 'sh'))):
         check_command(words, monkeypatch, capsys)
