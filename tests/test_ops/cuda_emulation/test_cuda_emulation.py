@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
+from emulated_cases import NAMES, EmulatedCase, same_bits
 from emulator import (
     ASCENDING,
     DESCENDING,
@@ -29,13 +30,6 @@ from frn_equations import (
     make_inputs,
 )
 
-NAMES = {
-    torch.float64: 'fp64',
-    torch.float32: 'fp32',
-    torch.float16: 'fp16',
-    torch.bfloat16: 'bf16',
-}
-SHIFTED = ('x', 'residual', 'z', 'dz', 'dx', 'dresidual')
 OPTIONS = (
     dict(residual=True, eps='channel'),
     dict(),
@@ -49,7 +43,7 @@ OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(EmulatedCase):
     shape: tuple
     dtype: torch.dtype
     layout: object = contiguous
@@ -60,19 +54,12 @@ class Case:
     eps: str = 'number'
     unwanted: tuple = field(default=())
 
-    def __str__(self):
-        size = 'x'.join(map(str, self.shape))
-        return f'{size}-{NAMES[self.dtype]}-{self.layout.__name__}-{self.device}-{self.shift}'
-
     def inputs(self) -> Inputs:
         torch.manual_seed(0)
         return make_inputs(self.shape, self.dtype, 'cpu', self.layout, self.residual, self.eps)
 
     def run(self, emulator: Emulator, inputs: Inputs, order: int = ASCENDING) -> dict:
-        pack = 16 // self.dtype.itemsize
-        shift = {name: self.shift * (i + 1) % pack for i, name in enumerate(SHIFTED)}
-        given = inputs if self.tau else replace(inputs, tau=None)
-        return emulator.run(given, self.device, order, shift, self.unwanted)
+        return super().run(emulator, inputs if self.tau else replace(inputs, tau=None), order)
 
 
 def make_cases() -> list[Case]:
@@ -145,10 +132,6 @@ def assert_case_matches(emulator: Emulator, case: Case) -> None:
         again = case.run(emulator, inputs, order)
         for name, tensor in out.items():
             assert same_bits(tensor, again[name]), f'{name} depends on the order of threads'
-
-
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
 
 
 @pytest.mark.parametrize('case', CASES, ids=str)

@@ -1,15 +1,17 @@
 """The CUDA kernels of EvoNorm-S0, executed on the CPU, against its equation in fp64."""
 
 import os
-import random
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from emulated_cases import (
+    EmulatedCase,
+    assert_matches_in_every_order,
+    make_random_group_cases,
+    same_bits,
+)
 from emulator import (
-    ASCENDING,
-    DESCENDING,
-    RANDOM,
     SM_80,
     SM_90,
     SMALL_SM_75,
@@ -18,7 +20,6 @@ from emulator import (
 )
 from evonorm_equations import EvoNormInputs, expected, make_inputs
 from frn_equations import assert_matches, channels_last, contiguous, rows
-from test_cuda_emulation import NAMES, SHIFTED, same_bits
 
 HALF, SINGLE = torch.float16, torch.float32
 OPTIONS = (
@@ -30,7 +31,7 @@ OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(EmulatedCase):
     shape: tuple
     groups: int
     dtype: torch.dtype
@@ -42,18 +43,11 @@ class Case:
     unwanted: tuple = ()
 
     def __str__(self):
-        size = 'x'.join(map(str, self.shape))
-        dtype, layout = NAMES[self.dtype], self.layout.__name__
-        return f'{size}-{self.groups}-{dtype}-{layout}-{self.device}-{self.shift}'
+        return f'{self.groups}-{super().__str__()}'
 
     def inputs(self) -> EvoNormInputs:
         torch.manual_seed(0)
         return make_inputs(self.shape, self.groups, self.dtype, self.with_v, self.layout, self.mean)
-
-    def run(self, emulator: Emulator, inputs: EvoNormInputs, order: int = ASCENDING) -> dict:
-        pack = 16 // self.dtype.itemsize
-        shift = {name: self.shift * (i + 1) % pack for i, name in enumerate(SHIFTED)}
-        return emulator.run(inputs, self.device, order, shift, self.unwanted)
 
 
 def make_cases() -> list[Case]:
@@ -77,36 +71,16 @@ def make_cases() -> list[Case]:
     return [*cases, Case((2, 6, 4, 5), 2, SINGLE, unwanted=('x',))]
 
 
-def make_random_cases(count: int) -> list[Case]:
-    draw = random.Random(0)
-    cases = []
-    for _ in range(count):
-        spatial = draw.choice([(draw.randint(1, 700),), (draw.randint(1, 40), draw.randint(1, 40))])
-        channels, groups = draw.choice([(12, 12), (12, 3), (8, 1), (33, 3), (64, 32), (1, 1)])
-        shape = (draw.randint(2, 4), channels, *spatial)
-        layout = channels_last if len(shape) == 4 and draw.random() < 0.5 else contiguous
-        device, shift = draw.randrange(4), draw.choice([0, 0, 1, 3])
-        options = draw.choice(OPTIONS)
-        cases.append(Case(shape, groups, draw.choice(TYPES), layout, device, shift, **options))
-    return cases
-
-
 CASES = make_cases()
-RANDOM_CASES = make_random_cases(int(os.getenv('MMDET_FRN_EMULATED_CASES', '3')))
+RANDOM_CASES = make_random_group_cases(
+    Case, OPTIONS, int(os.getenv('MMDET_FRN_EMULATED_CASES', '3'))
+)
 
 
 def assert_case_matches(emulator: Emulator, case: Case) -> None:
     inputs = case.inputs()
-    out = case.run(emulator, inputs)
     desired = expected(inputs)
-    assert set(out) == {'stats'} | set(desired) - set(case.unwanted)
-    terms = inputs.x.numel() // inputs.x.shape[1]
-    for name in sorted(set(out) - {'stats'}):
-        assert_matches(name, out[name], desired[name], 1 if name in {'x', 'z'} else terms)
-    for order in (DESCENDING, RANDOM):
-        again = case.run(emulator, inputs, order)
-        for name, tensor in out.items():
-            assert same_bits(tensor, again[name]), f'{name} depends on the order of threads'
+    assert_matches_in_every_order(emulator, case, inputs, desired, saved=('stats',))
 
 
 @pytest.mark.parametrize('case', CASES, ids=str)

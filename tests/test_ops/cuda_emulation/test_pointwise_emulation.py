@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from emulated_cases import NAMES, EmulatedCase, assert_matches_in_every_order, same_bits
 from emulator import (
-    ASCENDING,
-    DESCENDING,
-    RANDOM,
     SM_80,
     SM_90,
     SMALL_SM_75,
@@ -18,7 +16,6 @@ from emulator import (
 )
 from frn_equations import assert_matches, channels_last, contiguous
 from pointwise_equations import PARAMS, PointwiseInputs, expected, make_inputs
-from test_cuda_emulation import NAMES, SHIFTED, same_bits
 
 from mmdet_frn import ops
 
@@ -26,7 +23,7 @@ HALF, SINGLE = torch.float16, torch.float32
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(EmulatedCase):
     function: str
     shape: tuple
     dtype: torch.dtype
@@ -35,18 +32,11 @@ class Case:
     shift: int = 0  # elements; each tensor is shifted by another multiple
 
     def __str__(self):
-        size = 'x'.join(map(str, self.shape))
-        dtype, layout = NAMES[self.dtype], self.layout.__name__
-        return f'{self.function}-{size}-{dtype}-{layout}-{self.device}-{self.shift}'
+        return f'{self.function}-{super().__str__()}'
 
     def inputs(self) -> PointwiseInputs:
         torch.manual_seed(0)
         return make_inputs(self.function, self.shape, self.dtype, self.layout)
-
-    def run(self, emulator: Emulator, inputs: PointwiseInputs, order: int = ASCENDING) -> dict:
-        pack = 16 // self.dtype.itemsize
-        shift = {name: self.shift * (i + 1) % pack for i, name in enumerate(SHIFTED)}
-        return emulator.run(inputs, self.device, order, shift)
 
 
 def make_cases() -> list[Case]:
@@ -96,16 +86,7 @@ RANDOM_CASES = make_random_cases(int(os.getenv('MMDET_FRN_EMULATED_CASES', '6'))
 
 def assert_case_matches(emulator: Emulator, case: Case) -> None:
     inputs = case.inputs()
-    out = case.run(emulator, inputs)
-    desired = expected(inputs)
-    assert set(out) == set(desired)
-    terms = inputs.x.numel() // inputs.x.shape[1]
-    for name in sorted(out):
-        assert_matches(name, out[name], desired[name], 1 if name in {'x', 'z'} else terms)
-    for order in (DESCENDING, RANDOM):
-        again = case.run(emulator, inputs, order)
-        for name, tensor in out.items():
-            assert same_bits(tensor, again[name]), f'{name} depends on the order of threads'
+    assert_matches_in_every_order(emulator, case, inputs, expected(inputs))
 
 
 @pytest.mark.parametrize('case', CASES, ids=str)
