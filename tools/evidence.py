@@ -36,7 +36,7 @@ DETECTORS = {
     'frn-ws': "'FRN', dict(type='TLU', init=-0.5), conv=dict(type='ConvWS')",
 }
 # One image is no batch: these are the detectors that can train on it.
-WITHOUT_BATCH = ('gn', 'frn-tau-05')
+WITHOUT_BATCH = ('gn', 'frn-tau-05', 'frn-ws')
 RATES = (0.0005, 0.001, 0.002, 0.004)
 # The images a step that RATES are meant for; other batch sizes scale them.
 IMAGES = 2

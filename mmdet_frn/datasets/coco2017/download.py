@@ -104,6 +104,7 @@ def _size(path: Path) -> int:
 
 
 def _sha256(path: Path) -> str:
+    print(f'checking {path.name}', flush=True)  # nothing else moves meanwhile
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while chunk := file.read(1 << 20):
